@@ -1,0 +1,3 @@
+"""Sweepmark: what a hyperparameter search costs, measured."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,118 @@
+"""The append-only journal of a run: one JSON object a line, on disk before the next thing happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from bench.errors import UserError
+from bench.events import SCHEMA_VERSION, Event
+
+JOURNAL_NAME = "events.jsonl"
+MAX_LINE_BYTES = 1_000_000
+
+
+def encode(event: Event) -> str:
+    """One line of JSON, floats in full precision. Raises ValueError on NaN or infinity."""
+    return json.dumps(asdict(event), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import ConfigDict, Field, TypeAdapter, with_config
+
+    for kind in Event.__args__:
+        with_config(ConfigDict(extra="forbid", strict=True))(kind)
+    return TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def decode(line: str | bytes) -> Event:
+    """The event on one line. Raises ValueError that names the first field at fault."""
+    event: Event = _adapter().validate_json(line)
+    return event
+
+
+def read_journal(path: Path) -> list[Event]:
+    """All events of a journal, oldest first.
+
+    A last line that was cut short by a kill is left out. Raises UserError where the file is missing, is no journal,
+    or goes back in time.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"Cannot read the journal {path} ({error.strerror}): give the folder of a run.") from None
+    lines = data.split(b"\n")
+    if lines[-1]:
+        lines = lines[:-1]  # cut short: the write was under way when the run was killed
+    events: list[Event] = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        if len(line) > MAX_LINE_BYTES:
+            raise UserError(f"{path}, line {number}: {len(line)} bytes, more than the {MAX_LINE_BYTES} allowed.")
+        try:
+            event = decode(line)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: not an event of schema {SCHEMA_VERSION} ({_first(error)}).") from None
+        if events and event.at_s < events[-1].at_s:
+            raise UserError(f"{path}, line {number}: the clock goes back from {events[-1].at_s} to {event.at_s}.")
+        events.append(event)
+    if not events or events[0].kind != "run_started":
+        raise UserError(f"{path} does not begin with a run_started event: it is not a journal of this suite.")
+    if events[0].schema_version != SCHEMA_VERSION:
+        raise UserError(f"{path} has schema {events[0].schema_version}; this version reads {SCHEMA_VERSION}.")
+    return events
+
+
+def _first(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        detail = error.errors()[0]
+        return ".".join(str(part) for part in detail["loc"]) + ": " + detail["msg"]
+    return str(error)
+
+
+class Journal:
+    """Appends events to a file; each is on disk when `append` returns. Observers see each event after that."""
+
+    def __init__(self, path: Path, observers: tuple[Callable[[Event], None], ...] = ()) -> None:
+        self._observers = observers
+        self._lock = threading.Lock()
+        _drop_torn_line(path)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - held until close()
+
+    def append(self, event: Event) -> None:
+        """Write and flush one event. Raises UserError where the disk is full."""
+        with self._lock:
+            try:
+                self._file.write(encode(event) + "\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise UserError(
+                    f"Cannot write the journal {self._file.name} ({error.strerror}): free some space, then run the same "
+                    "command again to go on."
+                ) from None
+        for observer in self._observers:
+            observer(event)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line without a newline, so that the next event starts on a line of its own."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        with open(path, "r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)

@@ -1,0 +1,80 @@
+"""What an engine asks of the training code, and what it gets back. Loads neither torch nor ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.events import Phases, State
+from bench.workload import Recipe, Workload
+
+Precision = Literal["fp32", "fp16", "bf16"]
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask:
+    """Everything that is the same for all trials of a study.
+
+    `model`, `dataset`: paths that replace the workload's own (a model folder, a file in SQuAD's JSON). `deepspeed`: a
+    DeepSpeed configuration file (None: the plain Trainer). `init_seed`: the weights and dropout. `data_seed`: the order
+    of the examples. `epochs`: of a trial. `threads`: CPU threads a trial. `cache`: a folder where what is the same for
+    all trials (tokenised data, tokenizer) is kept under its checksum. `keep_checkpoints`: the newest so many of a trial
+    stay on disk.
+    """
+
+    workload: Workload
+    recipe: Recipe
+    precision: Precision
+    device: Device
+    threads: int
+    init_seed: int
+    data_seed: int
+    epochs: int
+    cache: Path
+    model: Path | None = None
+    dataset: Path | None = None
+    deepspeed: Path | None = None
+    keep_checkpoints: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """One epoch, trained, evaluated and saved; see `events.EpochFinished` for the units. `checkpoint`: its folder."""
+
+    epoch: int
+    eval_loss: float
+    train_loss: float
+    phases: Phases
+    samples_per_s: float
+    tokens_per_s: float
+    device_memory_mib: float | None
+    host_memory_mib: float
+    config: dict[str, float | int]
+    checkpoint: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalResult:
+    """A trained model on the test split: loss in nats a token, exact match and F1 in per cent."""
+
+    test_loss: float
+    exact_match: float
+    f1: float
+    examples: int
+    phases: Phases
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFailed(Exception):
+    """A trial that cannot go on: its state and one sentence about it. `phases`: the time since its last epoch."""
+
+    state: State
+    detail: str
+    phases: Phases
+
+
+OnEpoch = Callable[[EpochResult], None]
+"""Called after each epoch, when its checkpoint is on disk. May raise to end the trial."""

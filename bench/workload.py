@@ -1,0 +1,121 @@
+"""What is tuned: a workload (model, data, epochs, search space) under a recipe (how it is trained)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.errors import unknown
+from bench.resources import PACKAGE
+from bench.space import SearchSpace
+from bench.tomlfile import load_toml
+
+WORKLOADS = PACKAGE / "workloads"
+RECIPES = PACKAGE / "recipes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Where the model comes from: `hub` and `revision`, or an architecture built here from `bloom` (the arguments of
+    `transformers.BloomConfig`) with a byte-level BPE tokenizer of `vocab_size` words trained on the training split."""
+
+    hub: str | None = None
+    revision: str | None = None
+    bloom: dict[str, Any] | None = None
+    vocab_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.hub is None) == (self.bloom is None):
+            raise ValueError("give either 'hub' or 'bloom'")
+        if self.hub is not None and self.revision is None:
+            raise ValueError(f"'revision' of {self.hub} must be pinned to a commit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Where the data come from: `hub` and `revision`, or `generated_articles` made here from `seed`. `train`,
+    `validation`, `test`: examples a split; the splits share no article."""
+
+    hub: str | None = None
+    revision: str | None = None
+    generated_articles: int | None = None
+    seed: int = 0
+    train: int
+    validation: int
+    test: int
+
+    def __post_init__(self) -> None:
+        if (self.hub is None) == (self.generated_articles is None):
+            raise ValueError("give either 'hub' or 'generated_articles'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A task to be tuned. `epochs`: of a trial. `final_epochs`: of the winner's retrain. `horizon_epochs`: over which
+    the learning rate decays, the same in search and retrain. `max_tokens`: longest sequence. `eval_batch_size`: part of
+    the protocol, since eval_loss averages batch means. `space`: see `SearchSpace.from_dict`."""
+
+    name: str
+    summary: str
+    epochs: int
+    final_epochs: int
+    horizon_epochs: int
+    max_tokens: int
+    max_new_tokens: int
+    eval_batch_size: int
+    warmup_fraction: float
+    max_grad_norm: float
+    model: ModelSource
+    data: DataSource
+    space: dict[str, dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        SearchSpace.from_dict(self.space)
+        if not 1 <= self.epochs <= self.final_epochs <= self.horizon_epochs:
+            raise ValueError("epochs, final_epochs and horizon_epochs must be 1 or more, in ascending order")
+
+    @property
+    def search_space(self) -> SearchSpace:
+        return SearchSpace.from_dict(self.space)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a workload is trained.
+
+    `labels`: "answer" labels the answer's tokens after the prompt that holds the passage; "question" lays the
+    answer's tokens over the question's positions, as the workshop did. `padding`: to the longest of a batch or always
+    to `max_tokens`. `horizon`: the schedule ends after the workload's horizon, or after the epochs asked for.
+    `applies_weight_decay`, `applies_clipping`: whether the hyperparameter reaches the optimiser; where not, trials
+    still carry it, and every report says that it had no effect.
+    """
+
+    name: str
+    summary: str
+    labels: Literal["answer", "question"]
+    padding: Literal["longest", "max_length"]
+    horizon: Literal["workload", "epochs"]
+    applies_weight_decay: bool
+    applies_clipping: bool
+
+
+def workload_names() -> list[str]:
+    return sorted(path.stem for path in WORKLOADS.glob("*.toml"))
+
+
+def recipe_names() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_workload(name: str) -> Workload:
+    """The workload of that name. Raises UserError with the nearest names."""
+    if name not in workload_names():
+        raise unknown("workload", name, workload_names())
+    return load_toml(WORKLOADS / f"{name}.toml", Workload)
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises UserError with the nearest names."""
+    if name not in recipe_names():
+        raise unknown("recipe", name, recipe_names())
+    return load_toml(RECIPES / f"{name}.toml", Recipe)
