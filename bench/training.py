@@ -67,13 +67,26 @@ class FinalResult:
     phases: Phases
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class TrialFailed(Exception):
-    """A trial that cannot go on: its state and one sentence about it. `phases`: the time since its last epoch."""
+    """A trial that cannot go on: its state and one sentence about it. `phases`: the time since its last epoch.
+
+    Not frozen: context managers set an exception's traceback. Survives pickling, so it may cross processes.
+    """
 
     state: State
     detail: str
     phases: Phases
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.detail}"
+
+    def __reduce__(self) -> tuple[Callable[..., TrialFailed], tuple[State, str, Phases]]:
+        return _trial_failed, (self.state, self.detail, self.phases)
+
+
+def _trial_failed(state: State, detail: str, phases: Phases) -> TrialFailed:
+    return TrialFailed(state=state, detail=detail, phases=phases)
 
 
 OnEpoch = Callable[[EpochResult], None]

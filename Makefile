@@ -1,0 +1,96 @@
+# A menu: `make` lists it. Each target does all of its own set-up.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+LOG := .venv/install.log
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c requirements.lock
+
+RUN_VARIABLES := STRATEGY ENGINE PROFILE WORKLOAD RECIPE SEED SEEDS RESULTS LR_LOWER LR_UPPER BS_CHOICES \
+    WD_CHOICES EPOCHS FINAL_EPOCHS SAMPLES MODEL DATASET DATASET_NAME DEVICES DEEPSPEED
+VARIABLES := $(RUN_VARIABLES) ARGS PYTHON
+
+# A mistyped variable would otherwise be ignored.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+UNKNOWN := $(filter-out $(VARIABLES) MAKE% -%,$(GIVEN))
+$(if $(strip $(UNKNOWN)),$(error There is no variable $(firstword $(UNKNOWN)); known: $(VARIABLES)))
+
+# LR_LOWER=1e-5 becomes --lr-lower '1e-5'; what is not set is not passed.
+lower = $(shell echo '$(1)' | tr 'A-Z_' 'a-z-')
+quoted = '$(subst ','\'',$(strip $(1)))'
+option = $(if $(strip $($(1))),--$(call lower,$(1)) $(call quoted,$($(1))))
+argument = $(if $(strip $($(1))),$(call quoted,$($(1))))
+
+# $(call step,WORDS,COMMAND): one line of progress; the command's own words go to the log, shown where it fails.
+step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
+    if { $(2); } >>$(LOG) 2>&1; then echo "$$((SECONDS - began)) s"; \
+    else echo failed; tail -n 15 $(LOG); echo "Set-up failed at '$(1)': see above or $(LOG), then run make again."; exit 1; fi
+# $(call timed,WORDS,COMMAND): the command in the open, with its time after it.
+timed = echo '== $(1)'; began=$$SECONDS; $(2) && echo "== $(1): $$((SECONDS - began)) s"
+
+.PHONY: help setup bench report strategies profiles probe test lint lock clean
+
+help: ## list the targets and variables
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@echo 'Variables (of bench, each an option of `sweepmark run`; unset ones keep its defaults):'
+	@echo '$(VARIABLES)' | fold -s -w 100 | sed 's/^/  /'
+	@echo 'Example:'
+	@echo '  make bench STRATEGY=bohb WORKLOAD=tiny-squad BS_CHOICES="8 16" SEED=1'
+
+setup: .venv/ready ## build .venv from requirements.lock (others do it by themselves)
+
+bench: .venv/ready ## search, train and say what it cost: make bench STRATEGY=bohb
+	@$(BIN)/sweepmark run $(foreach name,$(RUN_VARIABLES),$(call option,$(name))) $(ARGS)
+
+report: .venv/ready ## tables and comparison of the runs
+	@$(BIN)/sweepmark report $(call option,RESULTS) $(ARGS)
+
+strategies: .venv/ready ## list the strategies, or show one: STRATEGY=bohb
+	@$(BIN)/sweepmark strategies $(call argument,STRATEGY) $(ARGS)
+
+profiles: .venv/ready ## list the hardware profiles, or show one: PROFILE=v100
+	@$(BIN)/sweepmark profiles $(call argument,PROFILE) $(ARGS)
+
+probe: .venv/ready ## read this machine and say which profile it is
+	@$(BIN)/sweepmark probe $(ARGS)
+
+test: lint ## all checks and tests, as CI runs them
+	@$(call timed,tests,$(BIN)/pytest $(ARGS))
+
+lint: .venv/ready ## style and types
+	@$(call timed,style,$(BIN)/ruff check && $(BIN)/ruff format --check)
+	@$(call timed,types,$(BIN)/mypy)
+
+lock: .venv/ready ## renew requirements.lock from pyproject.toml (newer versions: ARGS=--upgrade)
+	@CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --extra dev --strip-extras --annotation-style line \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package netifaces \
+	    --output-file requirements.lock $(ARGS) pyproject.toml
+	@# The build of torch (+cpu, +cu130) and the CUDA packages that it brings are the installing machine's matter.
+	@sed -i -E -e 's/^(torch==[0-9.]+)\+[a-z0-9]+ /\1 /' -e '/^(cuda-|nvidia-|triton=)/{/^nvidia-ml-py=/!d}' \
+	    -e 's/^# The following packages are considered.*/# Left out: HpBandSter asks for it only to name a network card, and it needs a C compiler:/' \
+	    requirements.lock
+
+clean: ## remove .venv and caches, never results
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist
+
+# A changed lock builds .venv anew; a changed pyproject.toml installs the project itself again.
+.venv/ready: pyproject.toml .venv/locked
+	@$(call step,sweepmark itself,$(PIP) --no-deps --no-build-isolation -e .)
+	@touch $@
+
+# The lock is complete, so pip resolves nothing, except what torch brings for its own build. What needs building comes
+# before torch, which its set-up would import. No step needs a compiler: netifaces, which would, is not installed.
+.venv/locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo 'Python 3.11 or newer is needed: install it, or name it with make PYTHON=/path/to/python3.11.'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo 'The venv module of $(PYTHON) is missing: install it (on Debian: apt install python3-venv).'; exit 1; }
+	@rm -rf .venv && mkdir .venv && echo 'Building .venv (about two minutes, once):'
+	@$(call step,virtual environment,$(PYTHON) -m venv .venv)
+	@$(call step,build tools,$(PIP) --no-deps pip setuptools wheel packaging)
+	@$(call step,DeepSpeed and HpBandSter from source,$(PIP) --no-deps --no-build-isolation deepspeed hpbandster)
+	@$(call step,torch,$(PIP) torch)
+	@$(call step,all other locked packages,$(PIP) --no-deps -r requirements.lock)
+	@touch $@

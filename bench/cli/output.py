@@ -1,0 +1,50 @@
+"""Finding runs, and printing reports for people or machines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.errors import UserError, did_you_mean
+from bench.journal import JOURNAL_NAME
+
+if TYPE_CHECKING:
+    from bench.report import Report
+
+
+def show_report(report: Report, *, as_json: bool = False, as_csv: bool = False, as_markdown: bool = False) -> None:
+    """Print a report: tables for people, or one of the formats for machines."""
+    if as_json:
+        click.echo(report.to_json())
+    elif as_csv:
+        click.echo(report.to_csv(), nl=False)
+    elif as_markdown:
+        click.echo(report.to_markdown(), nl=False)
+    else:
+        from rich.console import Console
+
+        report.to_terminal(Console(file=sys.stdout))
+
+
+def run_names(results: Path) -> list[str]:
+    """The ids of the runs under `results`, oldest first."""
+    journals = (results / "runs").glob(f"*/{JOURNAL_NAME}")
+    return [path.parent.name for path in sorted(journals, key=lambda path: path.stat().st_mtime)]
+
+
+def find_run(name: str, results: Path) -> Path:
+    """The folder of a run, by its path, its id or the beginning of its id. Raises UserError."""
+    if (Path(name) / JOURNAL_NAME).is_file():
+        return Path(name)
+    names = run_names(results)
+    hits = [n for n in names if n == name] or [n for n in names if n.startswith(name)]
+    if len(hits) == 1:
+        return results / "runs" / hits[0]
+    if hits:
+        raise UserError(f"'{name}' begins the names of {len(hits)} runs ({', '.join(hits[:4])}): give more of it.")
+    if not names:
+        raise UserError(f"There are no runs in {results}/runs yet: start one with `sweepmark run --strategy bohb`.")
+    raise UserError(f"There is no run '{name}'{did_you_mean(name, names)}")

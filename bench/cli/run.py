@@ -1,0 +1,98 @@
+"""`sweepmark run` and `sweepmark resume`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.study import ENGINES
+
+if TYPE_CHECKING:
+    from bench.record import Record
+    from bench.study import Study
+
+RESULTS = Path("results")
+BASELINE = "manual"
+
+
+def _numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
+        try:
+            return tuple(kind(part) for part in value.replace(",", " ").split())
+        except ValueError:
+            raise click.BadParameter(f"'{value}' is not a list of numbers, such as \"{param.metavar}\"") from None
+
+    return parse
+
+
+@click.command(epilog='Example: sweepmark run --strategy bohb --lr-lower 1e-3 --bs-choices "8 16"')
+@click.option("--strategy", required=True, metavar="NAME", help="See `sweepmark strategies`, or the path of a .py file.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Default: what suits the strategy.")
+@click.option("--profile", metavar="NAME", help="Hardware profile. Default: this machine's own.")
+@click.option("--workload", default="tiny-squad", show_default=True, metavar="NAME", help="See `sweepmark workloads`.")
+@click.option("--recipe", default="qa", show_default=True, metavar="NAME", help="How it is trained: qa or workshop.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds.")
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs, from --seed upwards.")
+@click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's.")
+@click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none.")
+@click.option("--lr-lower", type=float, help="Lower bound of the learning rate.")
+@click.option("--lr-upper", type=float, help="Upper bound of the learning rate.")
+@click.option("--bs-choices", metavar="8 16", callback=_numbers(int), help="Batch sizes to choose from.")
+@click.option("--wd-choices", metavar="0.0 0.1", callback=_numbers(float), help="Weight decays to choose from.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable.")
+@click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's.")
+@click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's.")
+@click.option("--dataset-name", metavar="TEXT", help="What reports call that data set.")
+@click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file.")
+@click.option("--devices", type=click.IntRange(min=1), help="Devices to hold. Default: a node of the profile.")
+@click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where runs go.")
+@click.option("--no-baseline", is_flag=True, help="Do not run the manual baseline where it is missing.")
+@click.option("--fresh", is_flag=True, help="Run again from nothing what was run before.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
+def run(strategy: str, seed: int, seeds: int, no_baseline: bool, fresh: bool, as_json: bool, **options: Any) -> None:
+    """Search with one strategy, retrain its winner, and report what that cost against the manual baseline.
+
+    A run that was interrupted goes on where it stopped; one that is complete is reported, not run again. A missing
+    manual baseline is run first.
+    """
+    from bench.cli.output import show_report
+    from bench.cli.runner import Runner
+    from bench.report import compare, report_run
+
+    runner = Runner(options["results"], fresh=fresh)
+    chosen = runner.strategy(strategy)
+    records: list[Record] = []
+    baseline: Record | None = None
+    for number in range(seed, seed + seeds):
+        if not chosen.serial and not no_baseline:
+            manual = options | {"strategy_name": BASELINE, "settings": (), "engine": None}
+            baseline = runner.baseline(runner.study(**manual, seed=number))
+            records.append(baseline)
+        records.append(runner.run(runner.study(strategy_name=strategy, seed=number, **options)))
+    report = report_run(records[-1], baseline) if seeds == 1 else compare(records)
+    show_report(report, as_json=as_json)
+
+
+@click.command(epilog="Example: sweepmark resume bohb-tiny-squad-qa-cpu-s0-1a2b3c4d")
+@click.argument("run_name", metavar="RUN")
+@click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where runs are.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
+def resume(run_name: str, results: Path, as_json: bool) -> None:
+    """Go on with an interrupted or killed run: RUN is its id, the beginning of it, or its folder."""
+    from bench.cli.output import find_run, show_report
+    from bench.cli.runner import Runner
+    from bench.record import record_run
+    from bench.report import report_run
+    from bench.study import Study
+
+    folder = find_run(run_name, results)
+    study: Study = Study.from_dict(record_run(folder).study)
+    runner = Runner(folder.parent.parent)
+    record = runner.run(study)
+    show_report(report_run(record, runner.find_baseline(study)), as_json=as_json)

@@ -1,0 +1,180 @@
+"""Builds studies from options, runs them with a live view, and finds the baseline that they are measured against."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.errors import UserError
+from bench.probe import Probe, probe_machine, require_profile
+from bench.profile import Profile, load_profile
+from bench.record import Record, record_run
+from bench.run import Interrupted, run_folder, run_study
+from bench.strategy import Strategy, load_strategy
+from bench.study import EngineName, Study
+from bench.workload import load_recipe, load_workload
+
+EXIT_INTERRUPTED = 130
+
+
+class Runner:
+    """Runs studies on this machine and keeps them under `results`. `fresh`: complete runs are run again."""
+
+    def __init__(self, results: Path, *, fresh: bool = False) -> None:
+        self._results = results
+        self._fresh = fresh
+        self._probe: Probe = probe_machine()
+        self._refreshed: set[Path] = set()
+
+    def strategy(self, name: str) -> Strategy:
+        return load_strategy(name)
+
+    def study(
+        self,
+        *,
+        strategy_name: str,
+        seed: int,
+        engine: EngineName | None,
+        profile: str | None,
+        workload: str,
+        recipe: str,
+        samples: int,
+        epochs: int | None,
+        final_epochs: int | None,
+        lr_lower: float | None,
+        lr_upper: float | None,
+        bs_choices: tuple[int, ...] | None,
+        wd_choices: tuple[float, ...] | None,
+        settings: Sequence[str],
+        model: Path | None,
+        dataset: Path | None,
+        dataset_name: str | None,
+        deepspeed: Path | None,
+        devices: int | None,
+        **_: Any,
+    ) -> Study:
+        """The study that the options ask for. Raises UserError on the first option that cannot be had."""
+        task, how = load_workload(workload), load_recipe(recipe)
+        strategy = self.strategy(strategy_name)
+        strategy.check(task)
+        if engine == "virtual":
+            raise UserError("The virtual engine is not part of this version: leave --engine out to run for real.")
+        hardware = require_profile(profile, self._probe)
+        space = task.search_space.override(
+            lr_lower=lr_lower, lr_upper=lr_upper, bs_choices=bs_choices, wd_choices=wd_choices
+        )
+        for path, option in ((model, "--model"), (dataset, "--dataset"), (deepspeed, "--deepspeed")):
+            if path is not None and not path.exists():
+                raise UserError(f"{option} {path} does not exist: check the path.")
+        epochs = task.epochs if epochs is None else epochs
+        final_epochs = max(task.final_epochs, epochs) if final_epochs is None else final_epochs
+        if how.horizon == "workload" and max(epochs, final_epochs) > task.horizon_epochs:
+            raise UserError(
+                f"{max(epochs, final_epochs)} epochs are more than the {task.horizon_epochs} over which workload "
+                f"{workload} decays the learning rate: give --epochs and --final-epochs of {task.horizon_epochs} or less."
+            )
+        resolved = strategy.resolve(dict(self._pair(text) for text in settings))
+        study = Study(
+            workload=workload,
+            recipe=recipe,
+            strategy=strategy.name,
+            settings=resolved,
+            space=space,
+            profile=hardware.name,
+            engine="serial" if strategy.serial else "ray",
+            seed=seed,
+            samples=len(space.grid()) if strategy.serial else samples,
+            epochs=epochs,
+            final_epochs=final_epochs,
+            devices=self._devices(devices, hardware),
+            devices_per_trial=hardware.devices_per_trial,
+            strategy_file=strategy_name if strategy_name.endswith(".py") else None,
+            model=str(model) if model else None,
+            dataset=str(dataset) if dataset else None,
+            dataset_name=dataset_name,
+            deepspeed=str(deepspeed) if deepspeed else None,
+        )
+        if engine is not None and engine != study.engine:
+            raise UserError(
+                f"Strategy {strategy.name} runs on the {study.engine} engine, not on {engine}: leave --engine out."
+            )
+        return study
+
+    def _devices(self, asked: int | None, profile: Profile) -> int:
+        available = self._probe.available_devices(profile)
+        if asked is not None and (asked > available or asked % profile.devices_per_trial):
+            raise UserError(
+                f"--devices {asked} cannot be had: profile {profile.name} finds {available} here, "
+                f"{profile.devices_per_trial} for each trial; give a multiple of that up to {available}."
+            )
+        return available - available % profile.devices_per_trial if asked is None else asked
+
+    @staticmethod
+    def _pair(text: str) -> tuple[str, str]:
+        name, found, value = text.partition("=")
+        if not found:
+            raise UserError(f"--set {text} has no value: write --set NAME=VALUE.")
+        return name.strip(), value.strip()
+
+    def baseline(self, study: Study) -> Record:
+        """The manual baseline of this study: found, or announced and run."""
+        found = self.find_baseline(study)
+        if found is None:
+            click.echo(
+                f"No manual baseline for {study.workload} ({study.recipe}) on profile {study.profile} with seed "
+                f"{study.seed} yet: running it first, {study.samples} trials one after the other.",
+                err=True,
+            )
+        return self.run(study)
+
+    def find_baseline(self, study: Study) -> Record | None:
+        """The complete manual run that this study is measured against; None where there is none."""
+        for path in sorted((self._results / "runs").glob("manual-*/record.json")):
+            record = record_run(path.parent)
+            other = Study.from_dict(record.study)
+            same = other.comparison_key() == study.comparison_key() and other.space == study.space
+            if same and other.seed == study.seed and record.status == "finished":
+                return record
+        return None
+
+    def run(self, study: Study) -> Record:
+        """Run a study with a live view; where it was interrupted, go on; where it is complete, read its record."""
+        from bench.progress import progress_view
+        from bench.provenance import collect
+
+        folder = run_folder(self._results, study)
+        if self._fresh and folder.exists() and folder not in self._refreshed:
+            _set_aside(folder)
+        self._refreshed.add(folder)
+        strategy = self.strategy(study.strategy_file or study.strategy)
+        profile = load_profile(study.profile)
+        provenance = collect() | {"probe": self._probe.to_dict()}
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            with progress_view(study, profile.unit) as view:
+                return run_study(
+                    study, strategy, profile, results=self._results, provenance=provenance, observers=(view.show,)
+                )
+        except Interrupted as reason:
+            click.echo(f"{reason}. Everything up to the last epoch is kept; to go on:", err=True)
+            click.echo(f"  sweepmark resume {folder.name} --results {self._results}", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep an earlier run of the same study under a name of its own."""
+    number = 1
+    while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    shutil.move(folder, kept)
+

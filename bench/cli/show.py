@@ -1,0 +1,135 @@
+"""`sweepmark strategies`, `workloads`, `profiles` and `probe`: what there is, as tables or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bench.tables import Table
+
+NAME = click.argument("name", required=False)
+JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.command(epilog="Example: sweepmark strategies bohb")
+@NAME
+@JSON
+def strategies(name: str | None, as_json: bool) -> None:
+    """List the strategies, or show NAME's settings with their defaults."""
+    from bench.strategy import load_strategy, strategy_names
+
+    chosen = [load_strategy(n) for n in ([name] if name else strategy_names())]
+    rows = [
+        {
+            "name": s.name,
+            "summary": s.summary,
+            "engine": "serial" if s.serial else "ray",
+            "pauses": s.pauses,
+            "copies": s.copies,
+            "settings": {key: asdict(setting) for key, setting in s.settings.items()},
+        }
+        for s in chosen
+    ]
+    if name is None:
+        listing = [
+            (r["name"], r["engine"], "pauses" if r["pauses"] else "copies" if r["copies"] else "", r["summary"])
+            for r in rows
+        ]
+        _show(rows, _table("Strategies", ("strategy", "engine", "trials may be", "what it does"), listing), as_json)
+        return
+    settings = [(key, s["default"], s["meaning"]) for key, s in rows[0]["settings"].items()]
+    title = f"{rows[0]['name']}: {rows[0]['summary']}"
+    notes = ["Change one with --set NAME=VALUE."] if settings else ["It has no settings."]
+    _show(rows[0], _table(title, ("setting", "default", "meaning"), settings, notes), as_json)
+
+
+@click.command(epilog="Example: sweepmark workloads tiny-squad")
+@NAME
+@JSON
+def workloads(name: str | None, as_json: bool) -> None:
+    """List the workloads and recipes, or show what NAME fixes."""
+    from bench.workload import load_recipe, load_workload, recipe_names, workload_names
+
+    if name is not None:
+        facts = asdict(load_workload(name))
+        _show(facts, _facts(f"Workload {name}", facts), as_json)
+        return
+    everything = {
+        "workloads": [asdict(load_workload(n)) for n in workload_names()],
+        "recipes": [asdict(load_recipe(n)) for n in recipe_names()],
+    }
+    rows = [(kind.rstrip("s"), each["name"], each["summary"]) for kind, group in everything.items() for each in group]
+    _show(everything, _table("Workloads and recipes", ("kind", "name", "what it is"), rows), as_json)
+
+
+@click.command(epilog="Example: sweepmark profiles v100")
+@NAME
+@JSON
+def profiles(name: str | None, as_json: bool) -> None:
+    """List the hardware profiles, or show NAME's facts."""
+    from bench.profile import load_profile, load_profiles
+
+    if name is not None:
+        facts = asdict(load_profile(name))
+        _show(facts, _facts(f"Profile {name}", facts), as_json)
+        return
+    known = load_profiles()
+    rows = [
+        (p.name, p.unit, p.precision, f"{p.node.devices} + {p.node.cpus} CPUs", p.devices_per_trial, p.summary)
+        for p in known
+    ]
+    headers = ("profile", "costs in", "precision", "node", "a trial", "what it is")
+    _show([asdict(p) for p in known], _table("Hardware profiles", headers, rows), as_json)
+
+
+@click.command(epilog="Example: sweepmark probe --json")
+@click.option("--deep", is_flag=True, help="Also load torch and say what it was built for (seconds).")
+@JSON
+def probe(deep: bool, as_json: bool) -> None:
+    """Read this machine, and say which hardware profile it is."""
+    from bench.probe import probe_machine
+    from bench.profile import load_profiles
+
+    found = probe_machine(deep=deep)
+    profile, reason = found.identify(load_profiles())
+    facts = found.to_dict() | {"profile": profile.name if profile else None, "reason": reason}
+    _show(facts, _facts("This machine", facts), as_json)
+
+
+def _facts(title: str, facts: dict[str, Any]) -> Table:
+    rows: list[tuple[str, str]] = []
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, inner)
+        elif isinstance(value, (list, tuple)) and any(isinstance(v, dict) for v in value):
+            for number, inner in enumerate(value):
+                walk(f"{prefix}[{number}]", inner)
+        elif value is not None:
+            rows.append((prefix, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)))
+
+    walk("", facts)
+    return _table(title, ("fact", "value"), rows)
+
+
+def _table(title: str, headers: tuple[str, ...], rows: list[Any], notes: list[str] | None = None) -> Table:
+    from bench.tables import Column, Table
+
+    return Table(
+        title=title, columns=tuple(Column(h) for h in headers), rows=tuple(map(tuple, rows)), notes=tuple(notes or ())
+    )
+
+
+def _show(data: Any, table: Table, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(data, indent=2))
+        return
+    from rich.console import Console
+
+    table.to_terminal(Console(file=sys.stdout))

@@ -1,0 +1,152 @@
+"""One trial in one fresh process: nothing of it is left when it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.training import EpochResult, FinalResult, TrainingTask, TrialFailed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessDied:
+    """The trial's process ended without a word; `exit_code` is negative for a signal."""
+
+    exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What is trained on is on disk: sha256 of model, tokenizer and data, and the sizes of the splits."""
+
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Refused:
+    """A mistake of the user's that only the training code could find."""
+
+    sentence: str
+
+
+Message = EpochResult | FinalResult | TrialFailed | ProcessDied
+
+
+def run_trial_process(
+    task: TrainingTask,
+    config: dict[str, float | int],
+    *,
+    folder: Path,
+    resume_from: Path | None,
+    score: bool = False,
+) -> Iterator[Message]:
+    """Train one trial in a new process and yield what it reports, epoch by epoch; with `score`, its test result last.
+
+    The process is ended with the iterator, and ends by itself when this process dies. Raises UserError.
+    """
+    yield from _messages(_train, task, config, folder, resume_from, score, time.time())
+
+
+def prepare_in_process(task: TrainingTask) -> dict[str, Any]:
+    """Read, check, tokenise and cache what all trials share, in a process of its own. Returns `Prepared.facts`.
+
+    Raises UserError where the model or the data cannot be used.
+    """
+    messages = list(_messages(_prepare, task))
+    if not messages or not isinstance(messages[0], Prepared):
+        raise UserError(f"Reading the model and the data ended without a result ({messages}): is there memory enough?")
+    return messages[0].facts
+
+
+def _messages(work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(sender, os.getpid(), work, *arguments), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        while True:
+            try:
+                message = receiver.recv()
+            except EOFError:
+                process.join()
+                if process.exitcode:
+                    yield ProcessDied(exit_code=process.exitcode)
+                return
+            if isinstance(message, _Refused):
+                raise UserError(message.sentence)
+            yield message
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def _child(channel: Connection, parent: int, work: Callable[..., None], *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    end_with_parent(parent)
+    silence_output()
+    try:
+        work(channel.send, *arguments)
+    except UserError as error:
+        channel.send(_Refused(sentence=str(error)))
+    channel.close()
+
+
+def _train(
+    send: Callable[[Any], None],
+    task: TrainingTask,
+    config: dict[str, float | int],
+    folder: Path,
+    resume_from: Path | None,
+    score: bool,
+    started_s: float,
+) -> None:
+    from bench.hf import score_final, train_trial
+
+    checkpoint = resume_from
+
+    def report(result: EpochResult) -> None:
+        nonlocal checkpoint
+        checkpoint = result.checkpoint
+        send(result)
+
+    try:
+        train_trial(task, config, folder=folder, resume_from=resume_from, on_epoch=report, process_started_s=started_s)
+        if score and checkpoint is not None:
+            send(score_final(task, checkpoint))
+    except TrialFailed as failure:
+        send(failure)
+
+
+def _prepare(send: Callable[[Any], None], task: TrainingTask) -> None:
+    from bench.hf import hashes, prepare
+
+    prepare(task)
+    send(Prepared(facts=hashes(task)))
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends (Linux)."""
+    import ctypes
+
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was dead already
+        os._exit(1)
+
+
+def silence_output() -> None:
+    """Send what libraries print to /dev/null; what a trial has to say goes through its channel."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)

@@ -1,0 +1,227 @@
+"""Ray Tune's callbacks, turned into the suite's events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import Callback
+from ray.tune.experiment import Trial as TuneTrial
+
+from bench.engines.ray_worker import FAILURE, RESULT, WORKER, Pointer
+from bench.engines.session import Session
+from bench.events import (
+    EpochFinished,
+    Phases,
+    TrialCreated,
+    TrialEnded,
+    TrialPaused,
+    TrialReconfigured,
+    WorkLost,
+)
+from bench.training import EpochResult, TrialFailed
+
+STALL_S = 120.0
+"""A search in which no trial runs and nothing happens for so long has stalled."""
+
+
+class SearchStalled(Exception):
+    """Trials wait for something that will not come; says which."""
+
+
+class JournalCallback(Callback):  # type: ignore[misc]
+    """Writes the journal of a search that Ray Tune runs.
+
+    While recorded results are replayed, only what the journal does not hold yet is written. `discard`: called with a
+    trial whose checkpoints nobody will ask for again.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        gate: Any | None,
+        recorded: int,
+        model_based: Mapping[str, bool] | None,
+        discard: Callable[[str], None],
+    ) -> None:
+        self._session = session
+        self._gate = gate
+        self._to_replay = recorded
+        self._unacknowledged: TuneTrial | None = None
+        self._model_based = model_based
+        self._discard = discard
+        self._created = 0
+        self._running: dict[str, TuneTrial] = {}
+        self._spent_until_s: dict[str, float] = {}
+        self._progress_s = time.monotonic()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}  # Tune pickles its callbacks to restore a run from; ours is restored from the journal
+
+    @property
+    def _replaying(self) -> bool:
+        return self._to_replay > 0 or self._unacknowledged is not None
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        for trial in trials[self._created :]:
+            self._note_created(trial)
+        self._created = len(trials)
+        if self._unacknowledged is not None and not self._unacknowledged.is_saving:
+            self._unacknowledged = None
+            self._to_replay = ray.get(self._gate.processed.remote())
+            if not self._replaying:
+                self._catch_up(trials)
+
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        for name, trial in list(self._running.items()):
+            if trial.status == TuneTrial.PAUSED:
+                del self._running[name]
+                self._progress_s = time.monotonic()
+                if not self._replaying:
+                    epoch = self._session.trial(name).epochs or 0
+                    self._emit(TrialPaused(at_s=self._now_s(), trial=name, epoch=epoch))
+        if not self._running and time.monotonic() - self._progress_s > STALL_S:
+            waiting = [f"{t.trial_name} is {t.status.lower()}" for t in trials if not t.is_finished()]
+            raise SearchStalled(
+                f"nothing has happened for {STALL_S:.0f} s while {len(waiting)} trials wait ({', '.join(waiting[:6])})"
+            )
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._running[str(trial)] = trial
+        if not self._replaying:
+            self._note_started(trial)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._progress_s = time.monotonic()
+        epoch: EpochResult | None = result.pop(RESULT, None)
+        failure: TrialFailed | None = result.pop(FAILURE, None)
+        if epoch is None and failure is None:
+            self._unacknowledged = trial
+            return
+        if self._replaying:
+            self._to_replay = 0
+            self._session.warn(
+                f"Resuming could not repeat every decision: trial {trial} went another way than recorded, so some epochs "
+                "are trained anew; what was spent on them before stays charged."
+            )
+            self._catch_up(trials)
+        worker = f"pid {result[WORKER]}"
+        if epoch is not None:
+            self._session.finish_epoch(str(trial), epoch, worker)
+        elif failure is not None and self._session.strategy.copies:
+            self._emit_failed_epoch(trial, failure, int(result["training_iteration"]), worker)
+        elif failure is not None:
+            self._end(trial, TrialEnded(**self._now(trial), state=failure.state, detail=failure.detail,
+                                        phases=failure.phases))  # fmt: skip
+        self._spent_until_s[str(trial)] = self._now_s()
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._lose(trial, "its worker process died")
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._lose(trial, "its worker process died")
+        self._end(trial, TrialEnded(**self._now(trial), state="failed", detail=_last_line(trial)))
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        if self._replaying:
+            self._running.pop(str(trial), None)
+            return
+        row = self._session.trial(str(trial))
+        state = "completed" if (row.epochs or 0) >= self._session.study.epochs else "stopped"
+        if row.epochs and row.last_loss is None:
+            self._end(trial, TrialEnded(**self._now(trial), state="nan", detail="its last loss was not finite"))
+        else:
+            self._end(trial, TrialEnded(**self._now(trial), state=state))
+
+    def _note_created(self, trial: TuneTrial) -> None:
+        if self._session.state.get(str(trial)) is None:
+            chose = None if self._model_based is None else self._model_based.get(trial.trial_id)
+            self._emit(
+                TrialCreated(**self._now(trial), config=plain(trial.config), model_based=chose)
+            )
+
+    def _note_started(self, trial: TuneTrial) -> None:
+        name = str(trial)
+        pointer = Pointer.read(Path(trial.checkpoint.path)) if trial.checkpoint else Pointer(name, 0)
+        if pointer.trial != name:
+            self._emit(
+                TrialReconfigured(
+                    **self._now(trial), donor=pointer.trial, donor_epoch=pointer.epoch, config=plain(trial.config)
+                )
+            )
+        self._session.start_trial(name, pointer.epoch)
+        self._spent_until_s[name] = self._now_s()
+        self._progress_s = time.monotonic()
+
+    def _catch_up(self, trials: list[TuneTrial]) -> None:
+        """The replay is over: say what goes on now, and end in the journal what has ended meanwhile."""
+        for trial in trials:
+            if trial.status == TuneTrial.RUNNING:
+                self._note_started(trial)
+            elif trial.status == TuneTrial.TERMINATED:
+                self.on_trial_complete(0, trials, trial)
+
+    def _emit_failed_epoch(self, trial: TuneTrial, failure: TrialFailed, epoch: int, worker: str) -> None:
+        """A failed member of a population stays in it until a better one takes its place."""
+        self._session.warn(f"Trial {trial} failed in epoch {epoch} ({failure.state}: {failure.detail}).") if (
+            failure.phases.total_s
+        ) else None
+        self._emit(
+            EpochFinished(
+                **self._now(trial),
+                epoch=epoch,
+                eval_loss=None,
+                train_loss=None,
+                phases=failure.phases,
+                samples_per_s=None,
+                tokens_per_s=None,
+                device_memory_mib=None,
+                host_memory_mib=None,
+                config=plain(trial.config),
+                worker=worker,
+            )
+        )
+
+    def _lose(self, trial: TuneTrial, reason: str) -> None:
+        name = str(trial)
+        self._running.pop(name, None)
+        spent_s = self._now_s() - self._spent_until_s.get(name, self._now_s())
+        self._emit(
+            WorkLost(
+                **self._now(trial), busy_s=spent_s, devices=self._session.study.devices_per_trial, reason=reason
+            )
+        )
+
+    def _end(self, trial: TuneTrial, event: TrialEnded) -> None:
+        name = str(trial)
+        self._running.pop(name, None)
+        self._progress_s = time.monotonic()
+        if not self._session.trial(name).ended:
+            self._emit(event)
+            self._discard(name)
+
+    def _emit(self, event: Any) -> None:
+        self._session.emit(event)
+
+    def _now_s(self) -> float:
+        return self._session.clock.now_s()
+
+    def _now(self, trial: TuneTrial) -> dict[str, Any]:
+        return {"at_s": self._now_s(), "trial": str(trial)}
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, float | int]:
+    """Python numbers instead of numpy's."""
+    return {name: value.item() if hasattr(value, "item") else value for name, value in config.items()}
+
+
+def _last_line(trial: TuneTrial) -> str:
+    error = trial.get_pickled_error() or trial.get_error()
+    lines = str(error).strip().splitlines()
+    return lines[-1][:300] if lines else "it ended without a result"

@@ -1,0 +1,118 @@
+"""What runs inside Ray's worker processes: one trial at a time, in a process that is reused for the next."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from bench.engines.replay import Recorded
+from bench.events import Phases, State
+from bench.strategy import FAILURE_OBJECTIVE, OBJECTIVE
+from bench.training import EpochResult, TrainingTask, TrialFailed
+
+RESULT = "epoch_result"
+FAILURE = "trial_failed"
+WORKER = "worker_pid"
+POINTER = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What Ray Tune takes for a checkpoint: which trial's, after which epoch. The checkpoint itself stays in the run's
+    folder and is never copied. `failed`: why that trial cannot be trained on, where it cannot."""
+
+    trial: str
+    epoch: int
+    failed: tuple[State, str] | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Pointer:
+        data = json.loads((folder / POINTER).read_text())
+        return cls(data["trial"], data["epoch"], tuple(data["failed"]) if data["failed"] else None)
+
+    def report(self, objective: float, **more: Any) -> None:
+        """Hand the result and this pointer to Ray Tune; returns when the trial may go on, raises when it may not."""
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, POINTER).write_text(json.dumps(asdict(self)))
+            metrics = {OBJECTIVE: objective, WORKER: os.getpid(), **more}
+            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def objective(eval_loss: float | None) -> float:
+    """What schedulers and searchers see of a loss."""
+    return eval_loss if eval_loss is not None and math.isfinite(eval_loss) else FAILURE_OBJECTIVE
+
+
+def run_trial(config: dict[str, Any], task: TrainingTask, checkpoints: Path, copies: bool, gate: Any | None) -> None:
+    """Ray Tune's trainable. `checkpoints`: the run's folder of them. `copies`: the strategy lets trials take over
+    others, so that a failed trial waits for that instead of ending. `gate`: hands out what an earlier attempt at this
+    run recorded (see `bench.engines.replay`)."""
+    entered_s = time.time()
+    trial: str = tune.get_context().get_trial_name()
+    saved = tune.get_checkpoint()
+    at = Pointer.read(Path(saved.path)) if saved else Pointer(trial, 0)
+
+    while gate is not None and at.epoch < task.epochs and (copies or not at.failed):
+        recorded: Recorded | None = ray.get(gate.next.remote(trial, config))
+        if recorded is None:
+            break
+        at = Pointer(trial, at.epoch + 1, recorded.failed)
+        at.report(objective(recorded.eval_loss))
+
+    if at.failed is None and at.epoch < task.epochs:
+        try:
+            _train(config, task, checkpoints, at, trial, entered_s)
+            return
+        except _Failed as failed:
+            at = failed.at
+            at.report(FAILURE_OBJECTIVE, **{FAILURE: failed.cause})
+    while copies and at.failed and at.epoch < task.epochs:
+        at = Pointer(trial, at.epoch + 1, at.failed)
+        at.report(FAILURE_OBJECTIVE, **{FAILURE: TrialFailed(state=at.failed[0], detail=at.failed[1], phases=Phases())})
+
+
+class _Failed(Exception):
+    def __init__(self, at: Pointer, cause: TrialFailed) -> None:
+        super().__init__(at, cause)
+        self.at = at
+        self.cause = cause
+
+
+_imported = False
+"""Whether this process has paid for its imports: the trial that does is charged with them."""
+
+
+def _train(
+    config: dict[str, Any], task: TrainingTask, checkpoints: Path, at: Pointer, trial: str, entered_s: float
+) -> None:
+    global _imported
+    first, _imported = not _imported, True
+    from bench.hf import train_trial
+
+    epoch = at.epoch
+
+    def report(result: EpochResult) -> None:
+        nonlocal epoch
+        epoch = result.epoch
+        Pointer(trial, epoch).report(objective(result.eval_loss), **{RESULT: result})
+
+    try:
+        train_trial(
+            task,
+            config,
+            folder=checkpoints / trial,
+            resume_from=checkpoints / at.trial / f"epoch-{at.epoch:04d}" if at.epoch else None,
+            on_epoch=report,
+            process_started_s=entered_s if first else None,
+        )
+    except TrialFailed as failure:
+        raise _Failed(Pointer(trial, epoch + 1, (failure.state, failure.detail)), failure) from None

@@ -1,0 +1,129 @@
+"""The Ray engine: Ray Tune drives the strategy's own searcher and scheduler over reused worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from bench.engines.session import TRIAL_RETRIES, Session
+from bench.events import Event
+from bench.seeds import child_seed
+from bench.strategy import TIME_ATTRIBUTE, TunePlan
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a run is restored from its journal, not from Tune's own state
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+}
+OBJECT_STORE_BYTES = 100 * 2**20
+
+
+def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
+    """Run the search, or go on with it: `past` holds the events of earlier attempts."""
+    os.environ.update(ENVIRONMENT)
+    import ray
+    from ray import tune
+
+    from bench.engines.ray_adjust import kept_workers, seeded_decisions
+    from bench.engines.ray_journal import JournalCallback
+    from bench.engines.ray_worker import run_trial
+    from bench.engines.replay import ReplayGate, recorded_results
+
+    study, task = session.study, session.task
+    cpus_per_trial = task.threads
+    recorded = recorded_results(past)
+    grant = session.open_grant(study.devices, "search")
+    with _local_cluster(cpus=study.slots * cpus_per_trial, gpus=study.devices if task.device == "cuda" else 0):
+        gate = ray.remote(num_cpus=0)(ReplayGate).remote(recorded) if recorded else None
+        checkpoints = session.folder / "checkpoints"
+        callback = JournalCallback(
+            session,
+            gate=gate,
+            recorded=len(recorded),
+            model_based=plan.model_based,
+            discard=_keep if session.strategy.copies else lambda trial: shutil.rmtree(
+                checkpoints / trial, ignore_errors=True
+            ),
+        )  # fmt: skip
+        resources = {"CPU": cpus_per_trial}
+        if task.device == "cuda":
+            resources["GPU"] = study.devices_per_trial
+        trainable = partial(
+            run_trial, task=task, checkpoints=checkpoints, copies=session.strategy.copies, gate=gate
+        )
+        with tempfile.TemporaryDirectory() as storage, _no_output(), seeded_decisions(child_seed(study.seed, "search")), kept_workers():
+            tune.Tuner(
+                tune.with_resources(trainable, resources),
+                param_space=dict(plan.param_space),
+                tune_config=tune.TuneConfig(
+                    search_alg=plan.search_alg,
+                    scheduler=plan.scheduler,
+                    num_samples=study.samples,
+                    reuse_actors=task.deepspeed is None,  # DeepSpeed leaves state behind in its process,
+                    trial_name_creator=_numbering(),
+                    trial_dirname_creator=str,
+                ),
+                run_config=tune.RunConfig(
+                    name="search",
+                    storage_path=storage,
+                    callbacks=[callback],
+                    stop={TIME_ATTRIBUTE: study.epochs} if plan.stops_at_epochs else None,
+                    failure_config=tune.FailureConfig(max_failures=TRIAL_RETRIES),
+                    verbose=0,
+                ),
+            ).fit()
+    session.close_grant(grant)
+
+
+def _numbering() -> Callable[[object], str]:
+    """Names trials by the order in which they were suggested."""
+    numbers = itertools.count(1)
+
+    def name(trial: object) -> str:
+        return f"{next(numbers):04d}"
+
+    return name
+
+
+def _keep(trial: str) -> None:
+    """Another trial may still take over this one's checkpoint."""
+
+
+@contextlib.contextmanager
+def _no_output() -> Iterator[None]:
+    """Tune prints a summary whatever its verbosity; ours goes to standard error."""
+    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
+        yield
+
+
+@contextlib.contextmanager
+def _local_cluster(*, cpus: int, gpus: int) -> Iterator[None]:
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="ray")
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()

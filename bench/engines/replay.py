@@ -1,0 +1,83 @@
+"""How an interrupted search goes on: its decisions are made again from the journal, its training is not.
+
+Ray cannot restore every searcher and scheduler (HyperBand's brackets hold trial objects, BOHB's model is saved only by
+pickle). They need not be restored: they are deterministic given their seed and the order of results. A resumed run
+makes them anew and hands them the recorded results in the recorded order; then each trial trains on from its last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bench.events import FINAL_TRIAL, EpochFinished, Event, State, TrialEnded
+
+STUCK_S = 10.0
+"""A replay in which the next result's trial does not ask for it for so long has taken another turn than the record."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One result of the interrupted run. `config`: the trial's at that time (None: it never finished an epoch).
+    `failed`: how the trial ended with it, where it failed."""
+
+    trial: str
+    config: Mapping[str, float | int] | None
+    eval_loss: float | None
+    failed: tuple[State, str] | None = None
+
+
+def recorded_results(events: Iterable[Event]) -> list[Recorded]:
+    """What the scheduler and the searcher were told, in order."""
+    results: list[Recorded] = []
+    configs: dict[str, Mapping[str, float | int]] = {}
+    for event in events:
+        if isinstance(event, EpochFinished) and event.trial != FINAL_TRIAL:
+            configs[event.trial] = event.config
+            failed: tuple[State, str] | None = ("nan", "its loss was not finite") if event.eval_loss is None else None
+            results.append(Recorded(event.trial, event.config, event.eval_loss, failed))
+        elif isinstance(event, TrialEnded) and event.state in ("nan", "oom", "failed", "timeout"):
+            results.append(Recorded(event.trial, configs.get(event.trial), None, (event.state, event.detail)))
+    return results
+
+
+class ReplayGate:
+    """Hands recorded results to the trials that ask, one at a time and in the recorded order.
+
+    Runs as a Ray actor: `next` is called by the trials, `processed` by the driver once a decision has been carried out.
+    """
+
+    def __init__(self, results: Iterable[Recorded]) -> None:
+        self._queue = deque(results)
+        self._in_flight = False
+        self._changed = asyncio.Condition()
+
+    async def next(self, trial: str, config: Mapping[str, float | int]) -> Recorded | None:
+        """The trial's next recorded result, when its turn has come; None once there are no more of anyone's, or where
+        the trial now has another configuration than was recorded."""
+        async with self._changed:
+            while self._queue:
+                head = self._queue[0]
+                if head.trial == trial and not self._in_flight:
+                    if head.config is not None and dict(head.config) != dict(config):
+                        self._queue = deque(r for r in self._queue if r.trial != trial)
+                        self._changed.notify_all()
+                        return None
+                    self._in_flight = True
+                    return self._queue.popleft()
+                try:
+                    await asyncio.wait_for(self._changed.wait(), STUCK_S)
+                except TimeoutError:
+                    if self._queue and self._queue[0] is head and not self._in_flight:
+                        self._queue.popleft()  # nobody will come for it
+            return None
+
+    async def processed(self) -> int:
+        """The driver has carried out the decision on the last result. Returns how many results are left."""
+        async with self._changed:
+            self._in_flight = False
+            self._changed.notify_all()
+            return len(self._queue)

@@ -1,0 +1,89 @@
+"""What an engine is given, and the few events that every engine emits alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.clock import Clock
+from bench.events import (
+    EpochFinished,
+    Event,
+    GrantClosed,
+    GrantOpened,
+    Note,
+    Purpose,
+    TrialStarted,
+)
+from bench.study import Study
+from bench.strategy import Strategy
+from bench.training import EpochResult, TrainingTask
+from bench.trials import RunState, Trial
+
+TRIAL_RETRIES = 2
+"""How often a trial whose process died is started again from its last checkpoint, before it counts as failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One attempt at a run: what to do, where, and what an earlier attempt has done already.
+
+    `folder`: the run's. `state`: folded from the journal, kept up to date by `emit`. `emit` writes an event to disk
+    before it returns.
+    """
+
+    study: Study
+    strategy: Strategy
+    task: TrainingTask
+    folder: Path
+    state: RunState
+    emit: Callable[[Event], None]
+    clock: Clock
+
+    def trial_folder(self, trial: str) -> Path:
+        return self.folder / "checkpoints" / trial
+
+    def trial(self, name: str) -> Trial:
+        """The trial as it stands after the last event. Raises KeyError for one that was never created."""
+        found = self.state.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def open_grant(self, devices: int, purpose: Purpose) -> str:
+        """Announce that devices are held from now on; returns the grant's name."""
+        grant = f"{purpose}-{len(self.state.resumed) + 1}"
+        self.emit(GrantOpened(at_s=self.clock.now_s(), grant=grant, devices=devices, purpose=purpose))
+        return grant
+
+    def close_grant(self, grant: str) -> None:
+        self.emit(GrantClosed(at_s=self.clock.now_s(), grant=grant))
+
+    def start_trial(self, trial: str, epoch: int) -> None:
+        self.emit(
+            TrialStarted(
+                at_s=self.clock.now_s(), trial=trial, epoch=epoch, devices=self.study.devices_per_trial
+            )
+        )
+
+    def finish_epoch(self, trial: str, result: EpochResult, worker: str) -> None:
+        self.emit(
+            EpochFinished(
+                at_s=self.clock.now_s(),
+                trial=trial,
+                epoch=result.epoch,
+                eval_loss=result.eval_loss,
+                train_loss=result.train_loss,
+                phases=result.phases,
+                samples_per_s=result.samples_per_s,
+                tokens_per_s=result.tokens_per_s,
+                device_memory_mib=result.device_memory_mib,
+                host_memory_mib=result.host_memory_mib,
+                config=dict(result.config),
+                worker=worker,
+            )
+        )
+
+    def warn(self, message: str) -> None:
+        self.emit(Note(at_s=self.clock.now_s(), level="warning", message=message))

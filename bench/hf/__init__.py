@@ -1,0 +1,34 @@
+"""The adapter to torch, transformers, datasets and DeepSpeed: the only place that imports them.
+
+`prepare`, `train_trial` and `score_final` are what an engine calls. Importing this package loads none of the four.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.hf.deepspeed import needs_own_process
+    from bench.hf.final import score_final
+    from bench.hf.prepared import Prepared, hashes, prepare
+    from bench.hf.trial import train_trial
+
+__all__ = ["Prepared", "hashes", "needs_own_process", "prepare", "score_final", "train_trial"]
+
+_HOME = {
+    "Prepared": "prepared",
+    "hashes": "prepared",
+    "needs_own_process": "deepspeed",
+    "prepare": "prepared",
+    "score_final": "final",
+    "train_trial": "trial",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Importing transformers takes seconds: only who calls one of these functions pays for it.
+    if name not in _HOME:
+        raise AttributeError(f"module 'bench.hf' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"bench.hf.{_HOME[name]}"), name)

@@ -1,0 +1,62 @@
+"""The Trainer's arguments for one trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from bench.space import Config
+from bench.training import TrainingTask
+
+
+def clip_norm(task: TrainingTask) -> float:
+    """The norm that gradients are clipped to; 0 where the recipe does not clip."""
+    return task.workload.max_grad_norm if task.recipe.applies_clipping else 0.0
+
+
+def weight_decay(task: TrainingTask, config: Config) -> float:
+    """The weight decay that must reach the matrices; 0 where the recipe does not apply it."""
+    return float(config["weight_decay"]) if task.recipe.applies_weight_decay else 0.0
+
+
+def horizon_epochs(task: TrainingTask) -> int:
+    """The epochs over which the learning rate decays to nothing."""
+    return task.workload.horizon_epochs if task.recipe.horizon == "workload" else task.epochs
+
+
+def training_arguments(
+    task: TrainingTask, config: Config, folder: Path, deepspeed: dict[str, Any] | None
+) -> TrainingArguments:
+    """The arguments; the trial stops after `task.epochs`, the schedule ends after `horizon_epochs`."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=horizon_epochs(task),
+        learning_rate=float(config["learning_rate"]),
+        weight_decay=weight_decay(task, config),
+        max_grad_norm=clip_norm(task),
+        per_device_train_batch_size=int(config["batch_size"]),
+        per_device_eval_batch_size=task.workload.eval_batch_size,
+        lr_scheduler_type="linear",
+        warmup_steps=task.workload.warmup_fraction,
+        seed=task.init_seed,
+        data_seed=task.data_seed,
+        use_cpu=task.device == "cpu",
+        fp16=task.precision == "fp16",
+        bf16=task.precision == "bf16",
+        deepspeed=deepspeed,
+        logging_nan_inf_filter=False,
+        logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=task.device == "cuda",
+        log_level="error",
+    )
+    # One process drives one device, however many the machine shows: DataParallel would multiply the batch.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments

@@ -1,0 +1,108 @@
+"""A trial's state on disk: weights, optimiser moments, random numbers and position. Safetensors and JSON, no pickle.
+
+A checkpoint is a folder `epoch-0003` with `model.safetensors` and `config.json` (which transformers loads as a model),
+`state.safetensors` and `state.json`. It holds tensors by parameter name, so that a trial with another configuration, or
+another ZeRO stage, can take them over. Learning rate and weight decay are not in it: they are the taker's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench.errors import UserError
+from bench.hf import moments, randomness
+
+OPTIMISER, RANDOM = "optimiser/", "random/"
+_PREFIX = "epoch-"
+
+
+def checkpoint_path(folder: Path, epoch: int) -> Path:
+    return folder / f"{_PREFIX}{epoch:04d}"
+
+
+def save(trainer: Any, path: Path, epoch: int, config: dict[str, float | int]) -> None:
+    """Writes `path` whole or not at all."""
+    draft = path.parent / f".draft-{path.name}-{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        weights, optimiser = moments.read(trainer)
+        save_file(weights, draft / "model.safetensors", metadata={"format": "pt"})
+        state = {OPTIMISER + name: value for name, value in optimiser.items()}
+        state |= {RANDOM + name: value for name, value in randomness.capture().items()}
+        save_file(state, draft / "state.safetensors")
+        trainer.model.config.to_json_file(draft / "config.json", use_diff=False)
+        position = {
+            "epoch": epoch,
+            "schedule_steps": trainer.lr_scheduler.last_epoch,
+            "steps_per_epoch": trainer.steps_per_epoch,
+            "loss_scale": moments.read_loss_scale(trainer),
+            "config": config,
+        }
+        (draft / "state.json").write_text(json.dumps(position), encoding="utf-8")
+        # A trial that goes back to an earlier checkpoint meets its own later ones.
+        shutil.rmtree(path, ignore_errors=True)
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Removes all but the newest `count` checkpoints of a trial."""
+    for old in sorted(folder.glob(f"{_PREFIX}*"))[: -max(1, count)]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def epoch_of(path: Path) -> int:
+    """The completed epochs of a checkpoint."""
+    return int(_position(path)["epoch"])
+
+
+def restore(trainer: Any, path: Path) -> None:
+    """Brings a built trainer to where the checkpoint was saved.
+
+    The position in the schedule is taken over as a fraction of the horizon, since the steps of an epoch may differ.
+    """
+    position = _position(path)
+    try:
+        state = load_file(path / "state.safetensors")
+        weights = load_weights(path)
+    except Exception as error:  # safetensors has no public error type for a damaged file
+        raise UserError(f"Cannot read the checkpoint {path} ({error}): resume from an earlier one.") from None
+    optimiser = {name.removeprefix(OPTIMISER): value for name, value in state.items() if name.startswith(OPTIMISER)}
+    moments.write(trainer, weights, optimiser)
+    moments.write_loss_scale(trainer, position["loss_scale"])
+    steps = position["schedule_steps"]
+    if position["steps_per_epoch"] != trainer.steps_per_epoch:
+        steps = round(steps * trainer.steps_per_epoch / position["steps_per_epoch"])
+    _move_schedule(trainer, steps)
+    randomness.restore({name.removeprefix(RANDOM): value for name, value in state.items() if name.startswith(RANDOM)})
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint by parameter name."""
+    return load_file(path / "model.safetensors")
+
+
+def _position(path: Path) -> dict[str, Any]:
+    try:
+        position: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        return position
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read the checkpoint {path} ({error}): resume from an earlier one.") from None
+
+
+def _move_schedule(trainer: Any, steps: int) -> None:
+    scheduler = trainer.lr_scheduler
+    scheduler = getattr(scheduler, "scheduler", scheduler)
+    rates = [base * factor(steps) for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)]
+    scheduler.last_epoch, scheduler._step_count, scheduler._last_lr = steps, steps + 1, rates
+    for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate

@@ -1,0 +1,85 @@
+"""DeepSpeed, where a task asks for it: its configuration, its environment, and the state it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.training import TrainingTask
+
+_ENVIRONMENT = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+
+
+def needs_own_process(task: TrainingTask) -> bool:
+    """Whether each trial of the task wants a process of its own: DeepSpeed leaves global state in one it has used."""
+    return task.deepspeed is not None
+
+
+def load_config(task: TrainingTask) -> dict[str, Any] | None:
+    """The task's DeepSpeed configuration with what the task decides filled in; None without one.
+
+    Precision, clipping and batch size stand as the file has them where it has them, so that a difference from what the
+    task asks is found when they are read back. Raises UserError where the file cannot be used.
+    """
+    path = task.deepspeed
+    if path is None:
+        return None
+    config = _read(path)
+    stage = _stage(config)
+    if stage not in (0, 1, 2, 3):
+        raise UserError(f"{path}: zero_optimization.stage is {stage!r}: give 0, 1, 2 or 3.")
+    if stage == 0 and task.precision != "fp32":
+        # DeepSpeed 0.18.3 to 0.19.8: the step divides by a loss scale that the backward did not apply.
+        raise UserError(f"{path}: ZeRO stage 0 trains wrongly in {task.precision}: use stage 1 or more, or fp32.")
+    for name in ("fp16", "bf16"):
+        if name == task.precision:
+            config.setdefault(name, {"enabled": True, **({"loss_scale": 0} if name == "fp16" else {})})
+    config.setdefault("gradient_clipping", "auto")
+    config.setdefault("train_micro_batch_size_per_gpu", "auto")
+    config.setdefault("steps_per_print", 10**9)
+    return config
+
+
+def zero_stage(config: dict[str, Any] | None) -> int:
+    """The ZeRO stage that a configuration asks for."""
+    return int(_stage(config)) if config is not None else 0
+
+
+def _stage(config: dict[str, Any]) -> Any:
+    block = config.get("zero_optimization", {})
+    return block.get("stage", 0) if isinstance(block, dict) else None
+
+
+def set_environment(task: TrainingTask) -> None:
+    """What DeepSpeed reads from the environment: one process, and a shared folder for the extensions it compiles."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MASTER_PORT", "0")
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(task.cache.resolve() / "torch_extensions"))
+
+
+def forget() -> None:
+    """Removes the global state that would turn later Trainers of this process into DeepSpeed ones."""
+    from accelerate.state import AcceleratorState, GradientState
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+        del os.environ[name]
+    unset_hf_deepspeed_config()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read the DeepSpeed file {path} ({error.strerror}): check the path.") from None
+    except ValueError as error:
+        raise UserError(f"The DeepSpeed file {path} is not JSON ({error}): correct that place.") from None
+    if not isinstance(config, dict):
+        raise UserError(f"The DeepSpeed file {path} holds no JSON object: give DeepSpeed's configuration.")
+    return config

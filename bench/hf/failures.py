@@ -1,0 +1,28 @@
+"""What an exception in training means: a state of the trial, or something that the user must see to."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import torch
+
+from bench.errors import UserError
+from bench.events import State
+
+
+def no_space(error: BaseException, where: Path) -> UserError | None:
+    """The error to raise where a disk is full, None where it is something else."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "No space left on device" in str(error):
+        return UserError(f"No space left to write {where}: free some, or keep fewer checkpoints.")
+    return None
+
+
+def state_of(error: Exception) -> tuple[State, str]:
+    """The state of a trial that `error` ended, and one sentence about it."""
+    text = " ".join(str(error).split())[:300]
+    memory = ("can't allocate memory", "not enough memory", "out of memory")
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in text for word in memory):
+        return "oom", f"out of memory: {text or type(error).__name__}"
+    return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__

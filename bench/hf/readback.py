@@ -1,0 +1,101 @@
+"""What really is in force in a built trainer, compared with what the configuration and the recipe demand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from bench.hf.arguments import clip_norm, horizon_epochs, weight_decay
+from bench.hf.moments import zero_stage
+from bench.space import Config
+from bench.training import TrainingTask
+
+
+class Mismatch(Exception):
+    """A setting that did not arrive."""
+
+
+def read_back(trainer: Any, task: TrainingTask, config: Config, dataloader: Any) -> None:
+    """Raises Mismatch naming the first setting that differs. Called after restoring, before the first step."""
+    _same("batch_size", int(config["batch_size"]), _batch_size(dataloader))
+    _learning_rate(trainer, task, config)
+    _weight_decay(trainer, weight_decay(task, config))
+    _same("gradient clipping", clip_norm(task), _clipping(trainer))
+    _same("precision", task.precision, _precision(trainer))
+    if trainer.deepspeed is not None:
+        _same("ZeRO stage", trainer.asked_zero_stage, zero_stage(trainer))
+        if task.precision == "fp16":
+            _same("dynamic loss scale", True, bool(trainer.deepspeed.dynamic_loss_scale()))
+
+
+def _same(what: str, asked: object, found: object) -> None:
+    equal = math.isclose(asked, found, rel_tol=1e-9) if _numbers(asked, found) else asked == found
+    if not equal:
+        raise Mismatch(f"{what}: asked {asked}, found {found}")
+
+
+def _numbers(asked: Any, found: Any) -> bool:
+    return isinstance(asked, (int, float)) and isinstance(found, (int, float))
+
+
+def _batch_size(dataloader: Any) -> int:
+    return int(dataloader.total_batch_size if hasattr(dataloader, "total_batch_size") else dataloader.batch_size)
+
+
+def _learning_rate(trainer: Any, task: TrainingTask, config: Config) -> None:
+    """The schedule starts from the configuration's rate, and stands where its step says."""
+    asked = float(config["learning_rate"])
+    scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+    for base in scheduler.base_lrs:
+        _same("learning_rate", asked, float(base))
+    steps = horizon_epochs(task) * trainer.steps_per_epoch
+    warmup = math.ceil(steps * task.workload.warmup_fraction)
+    step = scheduler.last_epoch
+    factor = step / max(1, warmup) if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
+    for group in trainer.optimizer.param_groups:
+        _same(f"learning_rate at step {step}", asked * factor, float(group["lr"]))
+
+
+def _weight_decay(trainer: Any, asked: float) -> None:
+    """The decay is that of the configuration on what the Trainer decays (the matrices), and nothing elsewhere."""
+    decayed = set(trainer.get_decay_parameter_names(trainer.model))
+    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
+    seen = set()
+    for group, weights in zip(trainer.optimizer.param_groups, _groups(trainer), strict=True):
+        for weight in weights:
+            name = names[id(weight)]
+            seen.add(name)
+            _same(f"weight_decay of {name}", asked if name in decayed else 0.0, float(group["weight_decay"]))
+    missing = sorted(set(names.values()) - seen)
+    if missing:
+        raise Mismatch(f"the optimiser does not hold {missing[0]}")
+
+
+def _groups(trainer: Any) -> list[list[torch.nn.Parameter]]:
+    """The model's parameters, group by group; ZeRO's optimiser holds flat copies in their place."""
+    stage = zero_stage(trainer)
+    if stage == 0:
+        return [list(group["params"]) for group in trainer.optimizer.param_groups]
+    engine_optimiser = trainer.deepspeed.optimizer
+    if stage < 3:
+        return [list(group) for group in engine_optimiser.bit16_groups]
+    return [list(group) for group in engine_optimiser.fp16_groups]
+
+
+def _clipping(trainer: Any) -> float:
+    if trainer.deepspeed is not None:
+        return float(trainer.deepspeed.gradient_clipping())
+    return float(trainer.args.max_grad_norm or 0.0)
+
+
+def _precision(trainer: Any) -> str:
+    engine = trainer.deepspeed
+    if engine is not None:
+        return "fp16" if engine.fp16_enabled() else "bf16" if engine.bfloat16_enabled() else "fp32"
+    mixed = str(trainer.accelerator.mixed_precision)
+    dtypes = {weight.dtype for weight in trainer.model.parameters()}
+    if dtypes != {torch.float32}:
+        return f"weights in {', '.join(sorted(str(d) for d in dtypes))}"
+    return "fp32" if mixed == "no" else mixed

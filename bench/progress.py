@@ -1,0 +1,176 @@
+"""The live view of a run: a table that changes on a terminal, one line for each thing that happens elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from bench.events import (
+    FINAL_TRIAL,
+    EpochFinished,
+    Event,
+    FinalScored,
+    Note,
+    RunResumed,
+    SearchFinished,
+    TrialEnded,
+    TrialReconfigured,
+    WorkLost,
+)
+from bench.study import Study
+from bench.trials import RunState, Trial
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+SHOWN_TRIALS = 14
+
+
+class View(Protocol):
+    """Shown every event, with the state after it."""
+
+    def show(self, event: Event, state: RunState) -> None: ...
+
+
+@contextmanager
+def progress_view(study: Study, unit: str) -> Iterator[View]:
+    """The view that suits standard error: live on a terminal, plain lines elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines(study, unit)
+        return
+    from rich.live import Live
+
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield LiveTable(study, unit, live)
+
+
+class Lines:
+    """One plain line for each epoch and each end."""
+
+    def __init__(self, study: Study, unit: str) -> None:
+        self._study = study
+        self._unit = unit
+
+    def show(self, event: Event, state: RunState) -> None:
+        line = self._line(event, state)
+        if line:
+            print(f"[{clock_text(state.ledger.elapsed_s)}] {line}", file=sys.stderr, flush=True)
+
+    def _line(self, event: Event, state: RunState) -> str | None:
+        match event:
+            case EpochFinished(trial=trial, epoch=epoch, eval_loss=loss):
+                last = self._study.final_epochs if trial == FINAL_TRIAL else self._study.epochs
+                return f"{label(trial)} epoch {epoch}/{last}: eval loss {number(loss)} ({summary(self._study, state)})"
+            case TrialEnded(trial=trial, state="completed" | "stopped" as how):
+                return f"{label(trial)} {how}"
+            case TrialEnded(trial=trial, state=how, detail=detail):
+                return f"{label(trial)} {how}: {detail}"
+            case TrialReconfigured(trial=trial, donor=donor, donor_epoch=epoch):
+                return f"{label(trial)} takes over trial {donor} as of epoch {epoch}"
+            case WorkLost(trial=trial, reason=reason):
+                return f"{label(trial)} lost its epoch in progress: {reason}"
+            case SearchFinished(winner=winner):
+                spent, _ = state.ledger.spent()
+                return f"search finished: winner {winner or 'none'}, {spent or 0:.2f} {self._unit}-minutes allocated"
+            case FinalScored(test_loss=loss, exact_match=exact, f1=f1):
+                return (
+                    f"winner on the test split: loss {number(loss)}, exact match {number(exact)} %, F1 {number(f1)} %"
+                )
+            case RunResumed():
+                return "going on with an earlier run"
+            case Note(message=message):
+                return message
+        return None
+
+
+class LiveTable:
+    """Trials, incumbent, cost so far and time left, redrawn in place."""
+
+    def __init__(self, study: Study, unit: str, live: object) -> None:
+        self._study = study
+        self._unit = unit
+        self._live = live
+
+    def show(self, event: Event, state: RunState) -> None:
+        self._live.update(self._render(state))  # type: ignore[attr-defined]
+
+    def _render(self, state: RunState) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=f"{self._study.strategy} on {self._study.workload} ({self._study.recipe})", expand=False)
+        for header in ("trial", "lr", "bs", "wd", "state", "epochs", "eval loss"):
+            table.add_column(header, justify="left" if header == "state" else "right")
+        trials = [t for t in state.trials if t.state != "waiting"]
+        hidden = max(0, len(trials) - SHOWN_TRIALS)
+        for trial in trials[hidden:]:
+            best = state.incumbent is not None and state.incumbent.trial == trial.trial
+            table.add_row(*self._row(trial, best), style="bold" if best else "")
+        lines = [Text(f"… {hidden} earlier trials")] if hidden else []
+        return Group(*lines, table, Text(summary(self._study, state)), Text("Ctrl-C stops and keeps everything."))
+
+    def _row(self, trial: Trial, best: bool) -> tuple[str, ...]:
+        config = trial.config
+        return (
+            label(trial.trial).removeprefix("trial "),
+            f"{config.get('learning_rate', 0):.3g}",
+            f"{config.get('batch_size', '')}",
+            f"{config.get('weight_decay', ''):g}",
+            trial.state,
+            f"{trial.epochs or 0}",
+            number(trial.last_loss) + (" ← best" if best else ""),
+        )
+
+
+def summary(study: Study, state: RunState) -> str:
+    """Trials, incumbent, cost so far and time left, in one line."""
+    search = [t for t in state.trials if t.purpose == "search"]
+    begun = sum(t.state != "waiting" for t in search)
+    parts = [f"{sum(t.ended for t in search)} of {study.samples} trials ended, {begun} begun"]
+    if state.incumbent is not None:
+        parts.append(f"best {state.incumbent.eval_loss:.4f}")
+    allocated, busy = state.ledger.spent()
+    parts.append(f"{allocated or 0:.2f} device-min allocated, {busy:.2f} busy")
+    left_s = time_left_s(study, state)
+    if left_s is not None:
+        parts.append(f"about {clock_text(left_s)} left")
+    return "; ".join(parts)
+
+
+def time_left_s(study: Study, state: RunState) -> float | None:
+    """Seconds until search and final retrain are done, if epochs go on costing what they have cost and the trials to
+    come get as many epochs as those that have ended. None before the first epoch."""
+    search = [t for t in state.trials if t.purpose == "search"]
+    done = sum(t.epochs or 0 for t in search)
+    if not done:
+        return None
+    epoch_s = sum(t.runtime_s for t in search) / done
+    ended = [t.epochs or 0 for t in search if t.ended]
+    expected = sum(ended) / len(ended) if ended else study.epochs
+    left = sum(max(0.0, expected - (t.epochs or 0)) for t in search if not t.ended)
+    left += expected * max(0, study.samples - len(search))
+    slots = 1 if study.engine == "serial" else study.slots
+    final = state.get(FINAL_TRIAL)
+    final_left = study.final_epochs - ((final.epochs or 0) if final else 0)
+    return (0.0 if state.search_finished else left * epoch_s / slots) + final_left * epoch_s
+
+
+def label(trial: str) -> str:
+    return "final retrain" if trial == FINAL_TRIAL else f"trial {trial}"
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def clock_text(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,145 @@
+"""What a reader must know before believing the numbers, each a sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bench.errors import UserError
+from bench.record import Record
+from bench.report.entries import Entry
+from bench.report.wording import listed
+from bench.workload import load_recipe
+
+SEEDS_FOR_A_CLAIM = 5
+
+
+def run_warnings(record: Record) -> list[str]:
+    """What is odd about one run."""
+    found: list[str] = []
+    if record.status != "finished":
+        how = "was interrupted" if record.status == "interrupted" else "is not finished"
+        found.append(f"The run {how}: its costs and its winner are those so far.")
+    if record.winner is None:
+        found.append(
+            f"No trial is known to have trained for all {record.study['epochs']} epochs with a finite loss: there is "
+            "no winner. Allow more trials or a strategy that stops fewer."
+        )
+    elif record.winner.edges:
+        names = listed([f"{name} {record.winner.config[name]:g}" for name in record.winner.edges])
+        found.append(
+            f"The winner lies on an edge of the search space ({names}): a better one may lie beyond. Widen the range."
+        )
+    found += _model_warnings(record)
+    found += _recipe_warnings(record)
+    found += _cost_warnings(record)
+    found += _provenance_warnings(record)
+    found += [note.message for note in record.notes if note.level == "warning"]
+    return found
+
+
+def comparison_warnings(entries: Sequence[Entry]) -> list[str]:
+    """What is odd about the runs side by side; each run's own warnings come with its label, equal ones once."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        for warning in run_warnings(entry.record):
+            found.setdefault(warning, []).append(entry.label)
+    everybody = len(entries)
+    lines = [w if len(who) == everybody else f"{_some(who)}: {w}" for w, who in found.items()]
+    lines += refusals(entries)
+    lines += _differing(entries, "commits", lambda p: (p.get("git") or {}).get("commit"))
+    lines += _differing(entries, "machines", lambda p: p.get("host"))
+    lines += provisional(entries)
+    return lines
+
+
+def refusals(entries: Iterable[Entry]) -> list[str]:
+    """Why runs have no cost ratio."""
+    reasons: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.baseline is None:
+            reasons.setdefault(entry.refusal, []).append(entry.label)
+    return [f"No cost ratio for {_some(who)}: {reason}." for reason, who in reasons.items()]
+
+
+def provisional(entries: Sequence[Entry]) -> list[str]:
+    """Fewer than five seeds of a strategy support no claim."""
+    seeds: dict[str, set[int]] = {}
+    names: dict[str, str] = {}
+    for entry in entries:
+        seeds.setdefault(entry.group, set()).add(entry.study.seed)
+        names[entry.group] = entry.study.strategy
+    few = {group: len(s) for group, s in seeds.items() if len(s) < SEEDS_FOR_A_CLAIM}
+    if not few:
+        return []
+    counts = Counter((names[group], number) for group, number in few.items())
+    said = listed([f"{name} has {number}" for name, number in counts])
+    return [f"Provisional: fewer than {SEEDS_FOR_A_CLAIM} seeds ({said}); differences may be chance."]
+
+
+def _model_warnings(record: Record) -> list[str]:
+    suggestions = [t.model_based for t in record.search_trials if t.model_based is not None]
+    if not suggestions or any(suggestions):
+        return []
+    return [
+        f"{record.study['strategy']} has a model of earlier results, but none of its {len(suggestions)} suggestions "
+        "came from it: this was random sampling. Allow more trials."
+    ]
+
+
+def _recipe_warnings(record: Record) -> list[str]:
+    name = str(record.study["recipe"])
+    try:
+        recipe = load_recipe(name)
+    except UserError:  # a recipe of somebody else's: nothing is known of it
+        return []
+    if recipe.applies_weight_decay:
+        return []
+    return [f"The recipe {name} does not apply weight decay: trials that differ in it alone are repeats."]
+
+
+def _cost_warnings(record: Record) -> list[str]:
+    found = []
+    if not (record.costs.search.complete and record.costs.final.complete):
+        found.append("Devices were still held when the journal ended: they are charged up to its last event.")
+    allocated, busy = record.costs.search.allocated_device_min, record.costs.search.busy_device_min
+    if allocated is not None and busy > allocated * 1.001:
+        found.append(
+            f"Trials were busy for {busy:.2f} device-minutes but only {allocated:.2f} were held: the journal does not "
+            "add up."
+        )
+    if record.resumes:
+        found.append(f"The run was resumed {_times(record.resumes)}; what was lost each time is charged.")
+    return found
+
+
+def _provenance_warnings(record: Record) -> list[str]:
+    found = []
+    git = record.provenance.get("git")
+    if isinstance(git, dict) and git.get("clean") is False:
+        found.append("Measured from a working tree with uncommitted changes: its commit does not say what ran.")
+    commits = {_commit(p) for p in (record.provenance, *record.resumed_provenance)} - {None}
+    if len(commits) > 1:
+        found.append("The run was resumed from another commit than it was started from.")
+    return found
+
+
+def _commit(provenance: dict[str, Any]) -> str | None:
+    git = provenance.get("git")
+    return str(git["commit"]) if isinstance(git, dict) and git.get("commit") else None
+
+
+def _differing(entries: Sequence[Entry], what: str, of: Any) -> list[str]:
+    values = {str(v) for v in (of(e.record.provenance) for e in entries) if v}
+    if len(values) < 2:
+        return []
+    return [f"The runs come from {len(values)} different {what}: differences between them may be differences of those."]
+
+
+def _some(labels: list[str]) -> str:
+    return listed(labels) if len(labels) <= 4 else f"{listed(labels[:3])} and {len(labels) - 3} others"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

@@ -1,0 +1,190 @@
+"""One run of a study, from its first event to its record; an unfinished one is gone on with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.clock import WallClock
+from bench.engines.session import Session
+from bench.errors import UserError
+from bench.events import (
+    FINAL_TRIAL,
+    SCHEMA_VERSION,
+    Event,
+    RunFinished,
+    RunInterrupted,
+    RunResumed,
+    RunStarted,
+    SearchFinished,
+    WorkLost,
+)
+from bench.profile import Profile
+from bench.record import RECORD_NAME, Record, record_run, write_record
+from bench.runlog import RunLog
+from bench.seeds import child_seed
+from bench.strategy import GridPlan, Request, Strategy
+from bench.study import Study
+from bench.training import TrainingTask
+from bench.trials import RunState
+from bench.workload import load_recipe, load_workload
+
+Observer = Callable[[Event, RunState], None]
+SEED_NAMES = ("search", "init", "data order", "final init", "final data order")
+
+
+class Interrupted(Exception):
+    """The run ended early and in order; everything is kept, and the same command goes on."""
+
+
+def run_folder(results: Path, study: Study) -> Path:
+    return results / "runs" / study.run_id()
+
+
+def training_task(study: Study, profile: Profile, cache: Path) -> TrainingTask:
+    """What the study's trials have in common."""
+    return TrainingTask(
+        workload=load_workload(study.workload),
+        recipe=load_recipe(study.recipe),
+        precision=profile.precision,
+        device=profile.device,
+        threads=profile.cpus_per_device * study.devices_per_trial,
+        init_seed=child_seed(study.seed, "init"),
+        data_seed=child_seed(study.seed, "data order"),
+        epochs=study.epochs,
+        cache=cache,
+        model=Path(study.model) if study.model else None,
+        dataset=Path(study.dataset) if study.dataset else None,
+        deepspeed=Path(study.deepspeed) if study.deepspeed else None,
+    )
+
+
+def run_study(
+    study: Study,
+    strategy: Strategy,
+    profile: Profile,
+    *,
+    results: Path,
+    provenance: dict[str, Any],
+    observers: tuple[Observer, ...] = (),
+) -> Record:
+    """Run the study in `results/runs/<id>`, or go on with it, and write its record.
+
+    `provenance`: what the record says of machine and software; hashes and seeds are added here. Raises UserError, and
+    Interrupted where the run was ended from outside or has stalled; the record is written then too.
+    """
+    strategy.check(load_workload(study.workload))
+    folder = run_folder(results, study).absolute()
+    task = training_task(study, profile, folder.parent / ".cache")
+    log = RunLog(folder, observers)
+    try:
+        if log.state.status != "finished":
+            _go_on(log, study, strategy, task, provenance)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    finally:
+        log.close()
+        if log.state.started is not None:
+            record = record_run(folder)
+            write_record(record, folder / RECORD_NAME)
+    return record
+
+
+def _go_on(
+    log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, provenance: dict[str, Any]
+) -> None:
+    from bench.engines.process import prepare_in_process
+
+    clock = WallClock(not_before_s=log.state.ended_s)
+    provenance = provenance | prepare_in_process(task)
+    provenance["seeds"] = {name: child_seed(study.seed, name) for name in SEED_NAMES}
+    if log.state.started is None:
+        log.emit(
+            RunStarted(
+                at_s=clock.now_s(),
+                schema_version=SCHEMA_VERSION,
+                run_id=study.run_id(),
+                study=study.to_dict(),
+                provenance=provenance,
+            )
+        )
+    else:
+        _check_same_inputs(log.state.started.provenance, provenance)
+        _charge_lost(log, log.state.ended_s, "the run was killed")  # up to its last sign of life
+        log.emit(RunResumed(at_s=clock.now_s(), provenance=provenance))
+    log.start_heartbeat(clock)
+    session = Session(
+        study=study, strategy=strategy, task=task, folder=log.folder, state=log.state, emit=log.emit, clock=clock
+    )
+    try:
+        if not log.state.search_finished:
+            _search(session, log.past)
+            winner = log.state.winner
+            log.emit(SearchFinished(at_s=clock.now_s(), winner=winner.trial if winner else None))
+        _retrain(session)
+        log.emit(RunFinished(at_s=clock.now_s()))
+    except BaseException as error:
+        _charge_lost(log, clock.now_s(), "the run was interrupted")
+        reason = "interrupted by a signal" if isinstance(error, KeyboardInterrupt) else f"{error}"
+        log.emit(RunInterrupted(at_s=clock.now_s(), reason=reason[:500]))
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(reason) from None
+        raise
+
+
+def _search(session: Session, past: list[Event]) -> None:
+    study = session.study
+    plan = session.strategy.build(
+        Request(
+            space=study.space,
+            samples=study.samples,
+            epochs=study.epochs,
+            slots=study.slots,
+            seed=child_seed(study.seed, "search"),
+            settings=study.settings,
+        )
+    )
+    if isinstance(plan, GridPlan):
+        from bench.engines import serial
+
+        serial.search(session, plan)
+    else:
+        from bench.engines import raytune
+
+        raytune.search(session, plan, past)
+
+
+def _retrain(session: Session) -> None:
+    """The winner once more, with fresh seeds and for the final epochs, scored on the test split."""
+    from bench.engines.serial import retrain
+
+    winner, final = session.state.winner, session.state.get(FINAL_TRIAL)
+    if winner is None or not session.study.final_epochs or (final is not None and final.ended):
+        return
+    seed = session.study.seed
+    task = replace(
+        session.task,
+        init_seed=child_seed(seed, "final init"),
+        data_seed=child_seed(seed, "final data order"),
+        epochs=session.study.final_epochs,
+    )
+    retrain(session, task, dict(winner.best_config or winner.config))
+
+
+def _charge_lost(log: RunLog, until_s: float, reason: str) -> None:
+    """Charge the epochs that were under way, of which nobody will report, from each trial's last event."""
+    for trial in log.state.trials:
+        if trial.state == "running" and trial.devices is not None:
+            spent_s = max(0.0, until_s - log.last_event_s[trial.trial])
+            log.emit(WorkLost(at_s=until_s, trial=trial.trial, busy_s=spent_s, devices=trial.devices, reason=reason))
+
+
+def _check_same_inputs(before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name, digest in (before.get("hashes") or {}).items():
+        if now.get("hashes", {}).get(name) != digest:
+            raise UserError(
+                f"The {name} is not the one that this run began with (sha256 {str(digest)[:12]}…): put that one back, or "
+                "start a new run with --fresh."
+            )
