@@ -157,7 +157,7 @@ class EpochFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialReconfigured:
-    """A trial takes over a donor's weights and optimiser as they were after `donor_epoch`, and goes on with `config`."""
+    """A trial takes over a donor's weights and optimiser as of `donor_epoch`, and goes on with `config`."""
 
     kind: Literal["trial_reconfigured"] = "trial_reconfigured"
     at_s: float

@@ -10,24 +10,24 @@ import random
 from typing import Any
 
 QUESTIONS_PER_ARTICLE = 10
-FACTS_PER_PASSAGE = 4
 QUESTIONS_PER_PASSAGE = 2
+FACTS_PER_PASSAGE = 4
 
 PEOPLE = (
     "Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jana", "Kai", "Lena", "Milo", "Nora", "Otto", "Pia",
 )  # fmt: skip
 
-TOPICS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("Homes", "{} lives in {}.", "Where does {} live?",
+TOPICS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("{} lives in {}.", "Where does {} live?",
      ("Bern", "Cairo", "Delhi", "Lima", "Oslo", "Paris", "Quito", "Rome")),
-    ("Trades", "{} works as {}.", "What does {} work as?",
+    ("{} works as {}.", "What does {} work as?",
      ("baker", "cook", "guide", "judge", "nurse", "pilot", "tailor", "writer")),
-    ("Meals", "{} eats {}.", "What does {} eat?",
+    ("{} eats {}.", "What does {} eat?",
      ("apples", "beans", "bread", "cheese", "figs", "plums", "rice", "soup")),
-    ("Pets", "{} keeps {}.", "What does {} keep?",
+    ("{} keeps {}.", "What does {} keep?",
      ("bees", "cats", "dogs", "ducks", "geese", "goats", "hens", "sheep")),
 )  # fmt: skip
-"""Title, sentence, question and values of each topic."""
+"""Sentence, question and values of each topic; no value belongs to two, and none is part of another word here."""
 
 
 def generate(articles: int, seed: int) -> dict[str, Any]:
@@ -39,20 +39,35 @@ def generate(articles: int, seed: int) -> dict[str, Any]:
 
 
 def _article(number: int, rng: random.Random) -> dict[str, Any]:
-    title, sentence, question, values = TOPICS[number % len(TOPICS)]
-    paragraphs = []
-    for p in range(QUESTIONS_PER_ARTICLE // QUESTIONS_PER_PASSAGE):
-        people = rng.sample(PEOPLE, FACTS_PER_PASSAGE)
-        chosen = rng.sample(values, FACTS_PER_PASSAGE)
-        context = " ".join(sentence.format(who, what) for who, what in zip(people, chosen, strict=True))
-        asked = rng.sample(range(FACTS_PER_PASSAGE), QUESTIONS_PER_PASSAGE)
-        qas = [
-            {
-                "id": f"{number}-{p}-{q}",
-                "question": question.format(people[i]),
-                "answers": [{"text": chosen[i], "answer_start": context.index(chosen[i])}],
-            }
-            for q, i in enumerate(asked)
-        ]
-        paragraphs.append({"context": context, "qas": qas})
-    return {"title": f"{title} {number}", "paragraphs": paragraphs}
+    passages = QUESTIONS_PER_ARTICLE // QUESTIONS_PER_PASSAGE
+    return {"title": f"Village {number}", "paragraphs": [_paragraph(f"{number}-{p}", rng) for p in range(passages)]}
+
+
+def _paragraph(name: str, rng: random.Random) -> dict[str, Any]:
+    facts = _facts(rng)
+    context = " ".join(TOPICS[topic][0].format(person, value) for person, topic, value in facts)
+    qas = [
+        {
+            "id": f"{name}-{number}",
+            "question": TOPICS[topic][1].format(person),
+            "answers": [{"text": value, "answer_start": context.index(value)}],
+        }
+        for number, (person, topic, value) in enumerate(rng.sample(facts, QUESTIONS_PER_PASSAGE))
+    ]
+    return {"context": context, "qas": qas}
+
+
+def _facts(rng: random.Random) -> list[tuple[str, int, str]]:
+    """Person, topic and value of each sentence of a passage; no person and no value twice.
+
+    Half of the passages have every topic once: the answer is the only value of its kind. The others repeat a topic, and
+    there the right person must be found as well. So there is something to learn early and something to learn late.
+    """
+    topics = list(range(len(TOPICS)))
+    if rng.random() < 0.5:
+        repeated, dropped = rng.sample(topics, 2)
+        topics[dropped] = repeated
+    rng.shuffle(topics)
+    people = rng.sample(PEOPLE, FACTS_PER_PASSAGE)
+    values = [rng.sample(kind, len(kind)) for _, _, kind in TOPICS]
+    return [(person, topic, values[topic].pop()) for person, topic in zip(people, topics, strict=True)]

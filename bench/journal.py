@@ -60,7 +60,9 @@ def read_journal(path: Path) -> list[Event]:
         try:
             event = decode(line)
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: not an event of schema {SCHEMA_VERSION} ({_first(error)}).") from None
+            raise UserError(
+                f"{path}, line {number}: not an event of schema {SCHEMA_VERSION} ({_first(error)})."
+            ) from None
         if events and event.at_s < events[-1].at_s:
             raise UserError(f"{path}, line {number}: the clock goes back from {events[-1].at_s} to {event.at_s}.")
         events.append(event)
@@ -87,7 +89,7 @@ class Journal:
         self._observers = observers
         self._lock = threading.Lock()
         _drop_torn_line(path)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - held until close()
+        self._file = path.open("a", encoding="utf-8")
 
     def append(self, event: Event) -> None:
         """Write and flush one event. Raises UserError where the disk is full."""
@@ -98,8 +100,8 @@ class Journal:
                 os.fsync(self._file.fileno())
             except OSError as error:
                 raise UserError(
-                    f"Cannot write the journal {self._file.name} ({error.strerror}): free some space, then run the same "
-                    "command again to go on."
+                    f"Cannot write the journal {self._file.name} ({error.strerror}): free some space, then run the "
+                    "same command again to go on."
                 ) from None
         for observer in self._observers:
             observer(event)
@@ -114,5 +116,5 @@ def _drop_torn_line(path: Path) -> None:
         return
     data = path.read_bytes()
     if data and not data.endswith(b"\n"):
-        with open(path, "r+b") as file:
+        with path.open("r+b") as file:
             file.truncate(data.rfind(b"\n") + 1)

@@ -265,4 +265,3 @@ def _spent(seconds: float) -> float:
     if not seconds >= 0:
         raise ValueError(f"a segment lasts {seconds} s; it must last 0 or more")
     return seconds
-

@@ -23,7 +23,7 @@ from bench.study import Study
 from bench.trials import RunState, Trial
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 SHOWN_TRIALS = 14
 
@@ -65,7 +65,8 @@ class Lines:
         match event:
             case EpochFinished(trial=trial, epoch=epoch, eval_loss=loss):
                 last = self._study.final_epochs if trial == FINAL_TRIAL else self._study.epochs
-                return f"{label(trial)} epoch {epoch}/{last}: eval loss {number(loss)} ({summary(self._study, state)})"
+                so_far = summary(self._study, state, self._unit)
+                return f"{label(trial)} epoch {epoch}/{last}: eval loss {number(loss)} ({so_far})"
             case TrialEnded(trial=trial, state="completed" | "stopped" as how):
                 return f"{label(trial)} {how}"
             case TrialEnded(trial=trial, state=how, detail=detail):
@@ -79,7 +80,7 @@ class Lines:
                 return f"search finished: winner {winner or 'none'}, {spent or 0:.2f} {self._unit}-minutes allocated"
             case FinalScored(test_loss=loss, exact_match=exact, f1=f1):
                 return (
-                    f"winner on the test split: loss {number(loss)}, exact match {number(exact)} %, F1 {number(f1)} %"
+                    f"winner on the test split: loss {number(loss)}, exact match {exact or 0:.1f} %, F1 {f1 or 0:.1f} %"
                 )
             case RunResumed():
                 return "going on with an earlier run"
@@ -113,7 +114,9 @@ class LiveTable:
             best = state.incumbent is not None and state.incumbent.trial == trial.trial
             table.add_row(*self._row(trial, best), style="bold" if best else "")
         lines = [Text(f"… {hidden} earlier trials")] if hidden else []
-        return Group(*lines, table, Text(summary(self._study, state)), Text("Ctrl-C stops and keeps everything."))
+        return Group(
+            *lines, table, Text(summary(self._study, state, self._unit)), Text("Ctrl-C stops and keeps everything.")
+        )
 
     def _row(self, trial: Trial, best: bool) -> tuple[str, ...]:
         config = trial.config
@@ -128,19 +131,18 @@ class LiveTable:
         )
 
 
-def summary(study: Study, state: RunState) -> str:
+def summary(study: Study, state: RunState, unit: str) -> str:
     """Trials, incumbent, cost so far and time left, in one line."""
     search = [t for t in state.trials if t.purpose == "search"]
-    begun = sum(t.state != "waiting" for t in search)
-    parts = [f"{sum(t.ended for t in search)} of {study.samples} trials ended, {begun} begun"]
+    parts = [f"{sum(t.ended for t in search)}/{study.samples} trials"]
     if state.incumbent is not None:
         parts.append(f"best {state.incumbent.eval_loss:.4f}")
-    allocated, busy = state.ledger.spent()
-    parts.append(f"{allocated or 0:.2f} device-min allocated, {busy:.2f} busy")
+    allocated, _ = state.ledger.spent()
+    parts.append(f"{allocated or 0:.2f} {unit}-min")
     left_s = time_left_s(study, state)
     if left_s is not None:
         parts.append(f"about {clock_text(left_s)} left")
-    return "; ".join(parts)
+    return ", ".join(parts)
 
 
 def time_left_s(study: Study, state: RunState) -> float | None:

@@ -9,25 +9,25 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import bench
-from bench.probe import Probe
 from bench.resources import resource_dir
 
 GIT_TIMEOUT_S = 10
 
 
-def collect(probe: Probe, argv: Sequence[str]) -> dict[str, Any]:
-    """What a record says of machine and software, as plain data.
+def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """What a record says of the software, as plain data; of the machine, see `Probe.to_dict`.
 
-    `sweepmark`: this version. `command`: `argv`, paths shortened to names. `packages`: installed versions of what the
-    lock lists (None: not installed). `lock`: the lock's `sha256`, and its `differences` from what is installed, in
-    words; None where there is no lock. `git`: `commit` and whether the tree is `clean` (results aside); None outside a
-    checkout. `image`: digest of the container's image (None: no container). `machine`: see `Probe`.
+    `sweepmark`: this version. `command`: `argv` (None: this process's), paths shortened to names. `packages`: installed
+    versions of what the lock lists (None: not installed). `lock`: the lock's `sha256`, and its `differences` from what
+    is installed, in words; None where there is no lock. `git`: `commit` and whether the tree is `clean` (results
+    aside); None outside a checkout. `image`: digest of the container's image (None: no container).
     """
     root = resource_dir("hardware_profiles").parent
     lock = root / "requirements.lock"
@@ -35,14 +35,13 @@ def collect(probe: Probe, argv: Sequence[str]) -> dict[str, Any]:
     packages = {name: _installed(name) for name in pins}
     return {
         "sweepmark": bench.__version__,
-        "command": [shorten(word) for word in argv],
+        "command": [shorten(word) for word in (sys.argv if argv is None else argv)],
         "packages": packages,
         "lock": {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differences": differences(pins, packages)}
         if pins
         else None,
         "git": git_state(root),
         "image": None,
-        "machine": probe.to_dict(),
     }
 
 

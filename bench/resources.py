@@ -1,4 +1,4 @@
-"""Where the project's own data lies: strategies, hardware profiles and results, in a checkout or in an installed wheel."""
+"""Where the project's own data lies: strategies, hardware profiles and results, in a checkout or in a wheel."""
 
 from __future__ import annotations
 

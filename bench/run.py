@@ -92,9 +92,7 @@ def run_study(
     return record
 
 
-def _go_on(
-    log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, provenance: dict[str, Any]
-) -> None:
+def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, provenance: dict[str, Any]) -> None:
     from bench.engines.process import prepare_in_process
 
     clock = WallClock(not_before_s=log.state.ended_s)
@@ -185,6 +183,6 @@ def _check_same_inputs(before: dict[str, Any], now: dict[str, Any]) -> None:
     for name, digest in (before.get("hashes") or {}).items():
         if now.get("hashes", {}).get(name) != digest:
             raise UserError(
-                f"The {name} is not the one that this run began with (sha256 {str(digest)[:12]}…): put that one back, or "
-                "start a new run with --fresh."
+                f"The {name} is not the one that this run began with (sha256 {str(digest)[:12]}…): put that one "
+                "back, or start a new run with --fresh."
             )

@@ -75,12 +75,12 @@ class RunLog:
 
 
 def _lock(folder: Path) -> IO[str]:
-    file = open(folder / "lock", "w")  # noqa: SIM115 - held until close()
+    file = (folder / "lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise UserError(
-            f"The run {folder.name} is being written by another process: wait for it, or give another --seed or --results."
+            f"The run {folder.name} is being written by another process: wait for it, or give another --seed."
         ) from None
     return file

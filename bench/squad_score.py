@@ -37,7 +37,9 @@ def _f1(prediction: list[str], answer: list[str]) -> float:
 def score(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> tuple[float, float]:
     """Exact match and F1 in per cent, means over all questions. Raises ValueError where the lengths differ."""
     if len(predictions) != len(answers) or not predictions:
-        raise ValueError(f"{len(predictions)} predictions for {len(answers)} questions: give one for each, and one at least")
+        raise ValueError(
+            f"{len(predictions)} predictions for {len(answers)} questions: give one for each, and one at least"
+        )
     count = len(predictions)
     exact = sum(exact_match(p, a) for p, a in zip(predictions, answers, strict=True))
     overlap = sum(f1(p, a) for p, a in zip(predictions, answers, strict=True))

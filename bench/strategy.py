@@ -90,7 +90,7 @@ class Strategy:
     source: Path | None = None
 
     def resolve(self, overrides: Mapping[str, str]) -> dict[str, float | int | bool]:
-        """The defaults with the overrides, given as text, in place. Raises UserError on an unknown name or a bad value."""
+        """The defaults with the overrides, given as text, in place. Raises UserError on a bad name or value."""
         values = {name: setting.default for name, setting in self.settings.items()}
         for name, text in overrides.items():
             if name not in values:
@@ -103,8 +103,8 @@ class Strategy:
         if (self.pauses or self.copies) and not workload.checkpoints:
             does = "copies" if self.copies else "pauses"
             raise UserError(
-                f"Strategy {self.name} {does} trials, and workload {workload.name} cannot save them: use a strategy that "
-                "runs each trial through (random, asha, tpe) or a workload with checkpoints."
+                f"Strategy {self.name} {does} trials, and workload {workload.name} cannot save them: use a strategy "
+                "that runs each trial through (random, asha, tpe) or a workload with checkpoints."
             )
 
 
@@ -157,7 +157,9 @@ def _from_file(path: Path) -> Strategy:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UserError(f"The strategy file {path} does not load ({type(error).__name__}: {error}): correct it.") from error
+        raise UserError(
+            f"The strategy file {path} does not load ({type(error).__name__}: {error}): correct it."
+        ) from error
     return _checked(getattr(module, "STRATEGY", None), str(path), path)
 
 

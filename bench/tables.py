@@ -97,9 +97,7 @@ class Table:
             "name": self.name,
             "title": self.title,
             "columns": [{"key": c.key, "header": c.header, "unit": c.unit} for c in self.columns],
-            "rows": [
-                {c.key: _plain(cell) for c, cell in zip(self.columns, row, strict=True)} for row in self.rows
-            ],
+            "rows": [{c.key: _plain(cell) for c, cell in zip(self.columns, row, strict=True)} for row in self.rows],
             "notes": list(self.notes),
         }
 
@@ -151,6 +149,8 @@ class Table:
 def clean(text: str) -> str:
     """Text without control characters (a terminal's escape sequences among them) and without marks that reorder it;
     line ends and tabs become spaces."""
+    if text.isascii() and text.isprintable():
+        return text
     flat = re.sub(r"[\r\n\t\v\f\u2028\u2029]+", " ", text)
     return "".join(c for c in flat if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
 

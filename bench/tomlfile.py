@@ -28,7 +28,9 @@ def load_toml(path: Path, cls: type[T]) -> T:
         raise UserError(f"{path} is not TOML ({error}): correct that place.") from None
     version = data.pop("schema_version", None)
     if version != SCHEMA_VERSION:
-        raise UserError(f"{path} has schema_version {version!r}; this version reads {SCHEMA_VERSION}: convert the file.")
+        raise UserError(
+            f"{path} has schema_version {version!r}; this version reads {SCHEMA_VERSION}: convert the file."
+        )
     _refuse_unknown_keys(path, data, cls, "")
     try:
         loaded: T = TypeAdapter(cls).validate_python(data)

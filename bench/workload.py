@@ -53,8 +53,8 @@ class DataSource:
 class Workload:
     """A task to be tuned. `epochs`: of a trial. `final_epochs`: of the winner's retrain. `horizon_epochs`: over which
     the learning rate decays, the same in search and retrain. `max_tokens`: longest sequence. `eval_batch_size`: part of
-    the protocol, since eval_loss averages batch means. `space`: see `SearchSpace.from_dict`. `checkpoints`: whether trials
-    are saved after each epoch; without, they can be neither resumed nor copied."""
+    the protocol, since eval_loss averages batch means. `space`: see `SearchSpace.from_dict`. `checkpoints`: whether
+    trials are saved after each epoch; without, they can be neither resumed nor copied."""
 
     name: str
     summary: str

@@ -1,4 +1,4 @@
-"""BOHB (Falkner et al. 2018, arXiv 1807.01774): HyperBand's brackets filled by a kernel density model of good and bad."""
+"""BOHB (Falkner et al. 2018, arXiv 1807.01774): HyperBand's brackets, filled by a density model of good and bad."""
 
 from bench.strategy import OBJECTIVE, TIME_ATTRIBUTE, Request, Setting, Strategy, TunePlan
 

@@ -103,8 +103,8 @@ def test_a_wheel_carries_what_lies_beside_the_package(tmp_path: Path) -> None:
 
     code = (
         "import bench; from bench.profile import profile_names; from bench.provenance import collect\n"
-        "from bench.probe import probe_machine; from bench.resources import resource_dir\n"
-        "made = collect(probe_machine(), [])\n"
+        "from bench.resources import resource_dir\n"
+        "made = collect()\n"
         "assert 'v100' in profile_names() and made['git'] is None and made['lock'], made\n"
         "print(bench.__file__, resource_dir('strategies'), sep='\\n')"
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def show_report(report: Report, *, as_json: bool = False, as_csv: bool = False, as_markdown: bool = False) -> None:
     """Print a report: tables for people, or one of the formats for machines."""
     if as_json:
-        click.echo(report.to_json())
+        click.echo(report.to_json(), nl=False)
     elif as_csv:
         click.echo(report.to_csv(), nl=False)
     elif as_markdown:

@@ -31,7 +31,9 @@ def _numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Param
 
 
 @click.command(epilog='Example: sweepmark run --strategy bohb --lr-lower 1e-3 --bs-choices "8 16"')
-@click.option("--strategy", required=True, metavar="NAME", help="See `sweepmark strategies`, or the path of a .py file.")
+@click.option(
+    "--strategy", required=True, metavar="NAME", help="See `sweepmark strategies`, or the path of a .py file."
+)
 @click.option("--engine", type=click.Choice(ENGINES), help="Default: what suits the strategy.")
 @click.option("--profile", metavar="NAME", help="Hardware profile. Default: this machine's own.")
 @click.option("--workload", default="tiny-squad", show_default=True, metavar="NAME", help="See `sweepmark workloads`.")
@@ -67,14 +69,15 @@ def run(strategy: str, seed: int, seeds: int, no_baseline: bool, fresh: bool, as
 
     runner = Runner(options["results"], fresh=fresh)
     chosen = runner.strategy(strategy)
+    studies = [runner.study(strategy_name=strategy, seed=number, **options) for number in range(seed, seed + seeds)]
     records: list[Record] = []
     baseline: Record | None = None
-    for number in range(seed, seed + seeds):
+    for study in studies:
         if not chosen.serial and not no_baseline:
-            manual = options | {"strategy_name": BASELINE, "settings": (), "engine": None}
-            baseline = runner.baseline(runner.study(**manual, seed=number))
+            manual = options | {"strategy_name": BASELINE, "settings": (), "engine": None, "seed": study.seed}
+            baseline = runner.baseline(runner.study(**manual))
             records.append(baseline)
-        records.append(runner.run(runner.study(strategy_name=strategy, seed=number, **options)))
+        records.append(runner.run(study))
     report = report_run(records[-1], baseline) if seeds == 1 else compare(records)
     show_report(report, as_json=as_json)
 

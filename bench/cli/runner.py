@@ -77,7 +77,7 @@ class Runner:
         if how.horizon == "workload" and max(epochs, final_epochs) > task.horizon_epochs:
             raise UserError(
                 f"{max(epochs, final_epochs)} epochs are more than the {task.horizon_epochs} over which workload "
-                f"{workload} decays the learning rate: give --epochs and --final-epochs of {task.horizon_epochs} or less."
+                f"{workload} decays the learning rate: give --epochs and --final-epochs up to {task.horizon_epochs}."
             )
         resolved = strategy.resolve(dict(self._pair(text) for text in settings))
         study = Study(
@@ -177,4 +177,3 @@ def _set_aside(folder: Path) -> None:
     while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1
     shutil.move(folder, kept)
-

@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from bench.tables import Table
 
+PROSE = ("what it does", "what it is", "meaning", "value")
 NAME = click.argument("name", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -24,7 +25,7 @@ def strategies(name: str | None, as_json: bool) -> None:
     from bench.strategy import load_strategy, strategy_names
 
     chosen = [load_strategy(n) for n in ([name] if name else strategy_names())]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": s.name,
             "summary": s.summary,
@@ -121,9 +122,8 @@ def _facts(title: str, facts: dict[str, Any]) -> Table:
 def _table(title: str, headers: tuple[str, ...], rows: list[Any], notes: list[str] | None = None) -> Table:
     from bench.tables import Column, Table
 
-    return Table(
-        title=title, columns=tuple(Column(h) for h in headers), rows=tuple(map(tuple, rows)), notes=tuple(notes or ())
-    )
+    columns = tuple(Column(key=h.replace(" ", "_"), header=h, align="left", wraps=h in PROSE) for h in headers)
+    return Table(name="listing", title=title, columns=columns, rows=tuple(map(tuple, rows)), notes=tuple(notes or ()))
 
 
 def _show(data: Any, table: Table, as_json: bool) -> None:

@@ -138,8 +138,8 @@ def end_with_parent(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends (Linux)."""
     import ctypes
 
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     if os.getppid() != parent:  # it was dead already
         os._exit(1)
 

@@ -11,11 +11,12 @@ import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
-from bench.engines.ray_worker import FAILURE, RESULT, WORKER, Pointer
+from bench.engines.ray_worker import FAILURE, REFUSAL, RESULT, WORKER, Pointer
 from bench.engines.session import Session
+from bench.errors import UserError
 from bench.events import (
     EpochFinished,
-    Phases,
+    State,
     TrialCreated,
     TrialEnded,
     TrialPaused,
@@ -32,7 +33,7 @@ class SearchStalled(Exception):
     """Trials wait for something that will not come; says which."""
 
 
-class JournalCallback(Callback):  # type: ignore[misc]
+class JournalCallback(Callback):
     """Writes the journal of a search that Ray Tune runs.
 
     While recorded results are replayed, only what the journal does not hold yet is written. `discard`: called with a
@@ -70,7 +71,7 @@ class JournalCallback(Callback):  # type: ignore[misc]
         for trial in trials[self._created :]:
             self._note_created(trial)
         self._created = len(trials)
-        if self._unacknowledged is not None and not self._unacknowledged.is_saving:
+        if self._gate is not None and self._unacknowledged is not None and not self._unacknowledged.is_saving:
             self._unacknowledged = None
             self._to_replay = ray.get(self._gate.processed.remote())
             if not self._replaying:
@@ -99,6 +100,8 @@ class JournalCallback(Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         self._progress_s = time.monotonic()
+        if REFUSAL in result:
+            raise UserError(result[REFUSAL])
         epoch: EpochResult | None = result.pop(RESULT, None)
         failure: TrialFailed | None = result.pop(FAILURE, None)
         if epoch is None and failure is None:
@@ -107,8 +110,8 @@ class JournalCallback(Callback):  # type: ignore[misc]
         if self._replaying:
             self._to_replay = 0
             self._session.warn(
-                f"Resuming could not repeat every decision: trial {trial} went another way than recorded, so some epochs "
-                "are trained anew; what was spent on them before stays charged."
+                f"Resuming could not repeat every decision: trial {trial} went another way than recorded, so "
+                "some epochs are trained anew; what was spent on them before stays charged."
             )
             self._catch_up(trials)
         worker = f"pid {result[WORKER]}"
@@ -126,14 +129,16 @@ class JournalCallback(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         self._lose(trial, "its worker process died")
-        self._end(trial, TrialEnded(**self._now(trial), state="failed", detail=_last_line(trial)))
+        detail = _last_line(trial)
+        state: State = "oom" if "OutOfMemory" in detail else "failed"
+        self._end(trial, TrialEnded(**self._now(trial), state=state, detail=detail))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         if self._replaying:
             self._running.pop(str(trial), None)
             return
         row = self._session.trial(str(trial))
-        state = "completed" if (row.epochs or 0) >= self._session.study.epochs else "stopped"
+        state: State = "completed" if (row.epochs or 0) >= self._session.study.epochs else "stopped"
         if row.epochs and row.last_loss is None:
             self._end(trial, TrialEnded(**self._now(trial), state="nan", detail="its last loss was not finite"))
         else:
@@ -142,9 +147,7 @@ class JournalCallback(Callback):  # type: ignore[misc]
     def _note_created(self, trial: TuneTrial) -> None:
         if self._session.state.get(str(trial)) is None:
             chose = None if self._model_based is None else self._model_based.get(trial.trial_id)
-            self._emit(
-                TrialCreated(**self._now(trial), config=plain(trial.config), model_based=chose)
-            )
+            self._emit(TrialCreated(**self._now(trial), config=plain(trial.config), model_based=chose))
 
     def _note_started(self, trial: TuneTrial) -> None:
         name = str(trial)
@@ -169,9 +172,8 @@ class JournalCallback(Callback):  # type: ignore[misc]
 
     def _emit_failed_epoch(self, trial: TuneTrial, failure: TrialFailed, epoch: int, worker: str) -> None:
         """A failed member of a population stays in it until a better one takes its place."""
-        self._session.warn(f"Trial {trial} failed in epoch {epoch} ({failure.state}: {failure.detail}).") if (
-            failure.phases.total_s
-        ) else None
+        if failure.phases.total_s:  # it failed just now; later it only waits
+            self._session.warn(f"Trial {trial} failed in epoch {epoch} ({failure.state}: {failure.detail}).")
         self._emit(
             EpochFinished(
                 **self._now(trial),
@@ -193,9 +195,7 @@ class JournalCallback(Callback):  # type: ignore[misc]
         self._running.pop(name, None)
         spent_s = self._now_s() - self._spent_until_s.get(name, self._now_s())
         self._emit(
-            WorkLost(
-                **self._now(trial), busy_s=spent_s, devices=self._session.study.devices_per_trial, reason=reason
-            )
+            WorkLost(**self._now(trial), busy_s=spent_s, devices=self._session.study.devices_per_trial, reason=reason)
         )
 
     def _end(self, trial: TuneTrial, event: TrialEnded) -> None:

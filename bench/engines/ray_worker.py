@@ -15,12 +15,14 @@ import ray
 from ray import tune
 
 from bench.engines.replay import Recorded
+from bench.errors import UserError
 from bench.events import Phases, State
 from bench.strategy import FAILURE_OBJECTIVE, OBJECTIVE
 from bench.training import EpochResult, TrainingTask, TrialFailed
 
 RESULT = "epoch_result"
 FAILURE = "trial_failed"
+REFUSAL = "user_error"
 WORKER = "worker_pid"
 POINTER = "checkpoint.json"
 
@@ -75,9 +77,10 @@ def run_trial(config: dict[str, Any], task: TrainingTask, checkpoints: Path, cop
         except _Failed as failed:
             at = failed.at
             at.report(FAILURE_OBJECTIVE, **{FAILURE: failed.cause})
-    while copies and at.failed and at.epoch < task.epochs:
+    while copies and at.failed is not None and at.epoch < task.epochs:
+        state, detail = at.failed
         at = Pointer(trial, at.epoch + 1, at.failed)
-        at.report(FAILURE_OBJECTIVE, **{FAILURE: TrialFailed(state=at.failed[0], detail=at.failed[1], phases=Phases())})
+        at.report(FAILURE_OBJECTIVE, **{FAILURE: TrialFailed(state=state, detail=detail, phases=Phases())})
 
 
 class _Failed(Exception):
@@ -114,5 +117,7 @@ def _train(
             on_epoch=report,
             process_started_s=entered_s if first else None,
         )
+    except UserError as error:  # no trial can do better: the driver ends the run
+        Pointer(trial, epoch + 1).report(FAILURE_OBJECTIVE, **{REFUSAL: str(error)})
     except TrialFailed as failure:
         raise _Failed(Pointer(trial, epoch + 1, (failure.state, failure.detail)), failure) from None

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from bench.engines.session import TRIAL_RETRIES, Session
 from bench.events import Event
@@ -60,10 +61,13 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
         resources = {"CPU": cpus_per_trial}
         if task.device == "cuda":
             resources["GPU"] = study.devices_per_trial
-        trainable = partial(
-            run_trial, task=task, checkpoints=checkpoints, copies=session.strategy.copies, gate=gate
-        )
-        with tempfile.TemporaryDirectory() as storage, _no_output(), seeded_decisions(child_seed(study.seed, "search")), kept_workers():
+        trainable = partial(run_trial, task=task, checkpoints=checkpoints, copies=session.strategy.copies, gate=gate)
+        with (
+            tempfile.TemporaryDirectory() as storage,
+            _no_output(),
+            seeded_decisions(child_seed(study.seed, "search")),
+            kept_workers(),
+        ):
             tune.Tuner(
                 tune.with_resources(trainable, resources),
                 param_space=dict(plan.param_space),
@@ -104,7 +108,7 @@ def _keep(trial: str) -> None:
 @contextlib.contextmanager
 def _no_output() -> Iterator[None]:
     """Tune prints a summary whatever its verbosity; ours goes to standard error."""
-    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
+    with Path(os.devnull).open("w") as null, contextlib.redirect_stdout(null):
         yield
 
 

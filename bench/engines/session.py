@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from bench.events import (
     Purpose,
     TrialStarted,
 )
-from bench.study import Study
 from bench.strategy import Strategy
+from bench.study import Study
 from bench.training import EpochResult, TrainingTask
 from bench.trials import RunState, Trial
 
@@ -61,11 +62,7 @@ class Session:
         self.emit(GrantClosed(at_s=self.clock.now_s(), grant=grant))
 
     def start_trial(self, trial: str, epoch: int) -> None:
-        self.emit(
-            TrialStarted(
-                at_s=self.clock.now_s(), trial=trial, epoch=epoch, devices=self.study.devices_per_trial
-            )
-        )
+        self.emit(TrialStarted(at_s=self.clock.now_s(), trial=trial, epoch=epoch, devices=self.study.devices_per_trial))
 
     def finish_epoch(self, trial: str, result: EpochResult, worker: str) -> None:
         self.emit(
@@ -73,8 +70,8 @@ class Session:
                 at_s=self.clock.now_s(),
                 trial=trial,
                 epoch=result.epoch,
-                eval_loss=result.eval_loss,
-                train_loss=result.train_loss,
+                eval_loss=_finite(result.eval_loss),
+                train_loss=_finite(result.train_loss),
                 phases=result.phases,
                 samples_per_s=result.samples_per_s,
                 tokens_per_s=result.tokens_per_s,
@@ -87,3 +84,7 @@ class Session:
 
     def warn(self, message: str) -> None:
         self.emit(Note(at_s=self.clock.now_s(), level="warning", message=message))
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 def quiet() -> Iterator[None]:
     """Silences datasets, transformers, accelerate and DeepSpeed for as long as it lasts; errors still raise."""
     import datasets
+    import torch
     import transformers
 
     datasets.disable_progress_bars()
@@ -21,6 +22,8 @@ def quiet() -> Iterator[None]:
     transformers.logging.disable_progress_bar()
     for name in ("accelerate", "DeepSpeed", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Named beforehand, DeepSpeed has no need to print which device it detected; accelerate imports it in any case.
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     # Tokenizers warns when a process that has used its threads forks, as ours does to compile extensions.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():

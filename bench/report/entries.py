@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -84,8 +85,12 @@ def entries(records: Sequence[Record], baselines: Sequence[Record] = ()) -> list
     by_key: dict[tuple[Any, ...], list[_Keyed]] = {}
     for manual in manuals:
         by_key.setdefault(manual.key, []).append(manual)
+    choices: dict[str, _Baselines] = {}
+    for one in keyed:  # once for all runs of the same conditions: with many seeds a search for each would be quadratic
+        if one.conditions not in choices:
+            choices[one.conditions] = _Baselines.of(one, by_key.get(one.key, []), manuals)
     labels = _labels(keyed)
-    return [_entry(k, label, by_key.get(k.key, []), manuals) for k, label in zip(keyed, labels, strict=True)]
+    return [_entry(k, label, choices[k.conditions]) for k, label in zip(keyed, labels, strict=True)]
 
 
 def geometric_median(ratios: Sequence[float]) -> float:
@@ -126,6 +131,11 @@ class _Keyed:
         hashes = record.provenance.get("hashes")
         return cls(record, study, study.comparison_key(), hashes if isinstance(hashes, dict) else {})
 
+    @cached_property
+    def conditions(self) -> str:
+        """Equal for runs to which the same manual runs compare."""
+        return json.dumps([list(self.key), self.hashes], sort_keys=True, default=str)
+
     @property
     def group(self) -> str:
         study = self.study
@@ -147,23 +157,35 @@ def _said(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _entry(keyed: _Keyed, label: tuple[str, str], same_key: list[_Keyed], manuals: list[_Keyed]) -> Entry:
-    usable = [m for m in same_key if not _difference(keyed, m)]
-    own_seed = [m for m in usable if m.study.seed == keyed.study.seed]
-    baseline = next(iter(own_seed or usable), None)
-    refusal = ""
-    if baseline is None:
-        refusal = _difference(keyed, manuals[0]) if manuals else "there is no manual baseline"
-    losses = [m.record.winner.eval_loss for m in usable if m.record.winner is not None]
+@dataclass(frozen=True)
+class _Baselines:
+    """The manual runs that compare to runs of some conditions: the first, those by seed, and their median winner."""
+
+    first: Record | None
+    by_seed: dict[int, Record]
+    target: float | None
+    refusal: str
+
+    @classmethod
+    def of(cls, keyed: _Keyed, same_key: list[_Keyed], manuals: list[_Keyed]) -> _Baselines:
+        usable = [m for m in same_key if not _difference(keyed, m)]
+        if not usable:
+            return cls(None, {}, None, _difference(keyed, manuals[0]) if manuals else "there is no manual baseline")
+        losses = [m.record.winner.eval_loss for m in usable if m.record.winner is not None]
+        by_seed = {m.study.seed: m.record for m in reversed(usable)}
+        return cls(usable[0].record, by_seed, median(losses) if losses else None, "")
+
+
+def _entry(keyed: _Keyed, label: tuple[str, str], choice: _Baselines) -> Entry:
     return Entry(
         record=keyed.record,
         study=keyed.study,
         label=label[1],
         group=keyed.group,
         group_label=label[0],
-        baseline=None if baseline is None else baseline.record,
-        refusal=refusal,
-        target=median(losses) if losses else None,
+        baseline=choice.by_seed.get(keyed.study.seed, choice.first),
+        refusal=choice.refusal,
+        target=choice.target,
     )
 
 

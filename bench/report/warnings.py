@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from bench.errors import UserError
@@ -89,7 +90,11 @@ def _model_warnings(record: Record) -> list[str]:
 
 
 def _recipe_warnings(record: Record) -> list[str]:
-    name = str(record.study["recipe"])
+    return _about_recipe(str(record.study["recipe"]))
+
+
+@cache
+def _about_recipe(name: str) -> list[str]:
     try:
         recipe = load_recipe(name)
     except UserError:  # a recipe of somebody else's: nothing is known of it

@@ -29,7 +29,9 @@ GOOD = [Run(losses=[5.0, 3.4], lr=1.5e-5, model_based=False), Run(losses=[6.0], 
 POOR = [Run(losses=[5.0, 3.9], lr=1.5e-5)]
 
 
-def record(runs: list[Run], strategy: str = "manual", provenance: dict[str, Any] | None = None, **changes: Any) -> Record:
+def record(
+    runs: list[Run], strategy: str = "manual", provenance: dict[str, Any] | None = None, **changes: Any
+) -> Record:
     return build_record(journal(runs, study(strategy, **changes), provenance_changes=provenance))
 
 
@@ -210,7 +212,8 @@ def test_warnings_about_runs_side_by_side() -> None:
 
 
 def test_without_full_fidelity_the_lowest_loss_is_shown_as_such() -> None:
-    report = report_run(record([Run(losses=[5.0], state="stopped"), Run(losses=[4.5], state="stopped")], "asha"), MANUAL)
+    stopped = record([Run(losses=[5.0], state="stopped"), Run(losses=[4.5], state="stopped")], "asha")
+    report = report_run(stopped, MANUAL)
     assert cells(report, "best", "eval_loss") == [4.5]
     assert cells(report, "best", "full_fidelity") == ["no"]
     assert any("Without a winner at full fidelity: Ray best (ASHA)." in line for line in report.comparison)

@@ -46,7 +46,8 @@ def test_the_csv_holds_each_ratio_with_what_is_wrong_with_it() -> None:
 
 def test_ratios_across_hardware_are_published_but_not_ours() -> None:
     report = published_report()
-    ratios = dict(zip(report.table("costs").column("strategy"), report.table("costs").column("ratio_busy"), strict=True))
+    costs = report.table("costs")
+    ratios = dict(zip(costs.column("strategy"), costs.column("ratio_busy"), strict=True))
     assert ratios["manual"] == 1.0
     assert ratios["asha"] == pytest.approx(109.66576666666667 / 321.39233333333334)
     assert ratios["bohb"] is None
