@@ -14,7 +14,8 @@ QUESTIONS_PER_PASSAGE = 2
 FACTS_PER_PASSAGE = 4
 
 PEOPLE = (
-    "Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jana", "Kai", "Lena", "Milo", "Nora", "Otto", "Pia",
+    "Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana",
+    "Ivo", "Jana", "Kai", "Lena", "Milo", "Nora", "Otto", "Pia",
 )  # fmt: skip
 
 TOPICS: tuple[tuple[str, str, tuple[str, ...]], ...] = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.clock import WallClock
-from bench.engines.session import Session
+from bench.engines.session import SearchStalled, Session
 from bench.errors import UserError
 from bench.events import (
     FINAL_TRIAL,
@@ -37,7 +37,11 @@ SEED_NAMES = ("search", "init", "data order", "final init", "final data order")
 
 
 class Interrupted(Exception):
-    """The run ended early and in order; everything is kept, and the same command goes on."""
+    """The run ended early and in order, by a signal or because it had `stalled`; the same command goes on."""
+
+    def __init__(self, reason: str, *, stalled: bool = False) -> None:
+        super().__init__(reason)
+        self.stalled = stalled
 
 
 def run_folder(results: Path, study: Study) -> Path:
@@ -125,10 +129,11 @@ def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, pr
         log.emit(RunFinished(at_s=clock.now_s()))
     except BaseException as error:
         _charge_lost(log, clock.now_s(), "the run was interrupted")
-        reason = "interrupted by a signal" if isinstance(error, KeyboardInterrupt) else f"{error}"
+        by_signal, stalled = isinstance(error, KeyboardInterrupt), isinstance(error, SearchStalled)
+        reason = "Interrupted by a signal" if by_signal else f"{error}"
         log.emit(RunInterrupted(at_s=clock.now_s(), reason=reason[:500]))
-        if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(reason) from None
+        if by_signal or stalled:
+            raise Interrupted(reason, stalled=stalled) from None
         raise
 
 

@@ -42,7 +42,8 @@ class TrainingTask:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """One epoch, trained, evaluated and saved; see `events.EpochFinished` for the units. `checkpoint`: its folder."""
+    """One epoch, trained, evaluated and saved; see `events.EpochFinished` for the units. `checkpoint`: its folder, on
+    disk already (where the workload has no checkpoints, only after the last epoch)."""
 
     epoch: int
     eval_loss: float

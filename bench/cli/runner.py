@@ -21,6 +21,7 @@ from bench.study import EngineName, Study
 from bench.workload import load_recipe, load_workload
 
 EXIT_INTERRUPTED = 130
+EXIT_STALLED = 1
 
 
 class Runner:
@@ -164,7 +165,7 @@ class Runner:
         except Interrupted as reason:
             click.echo(f"{reason}. Everything up to the last epoch is kept; to go on:", err=True)
             click.echo(f"  sweepmark resume {folder.name} --results {self._results}", err=True)
-            sys.exit(EXIT_INTERRUPTED)
+            sys.exit(EXIT_STALLED if reason.stalled else EXIT_INTERRUPTED)
 
 
 def _interrupt(signum: int, frame: object) -> None:

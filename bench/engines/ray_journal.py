@@ -12,7 +12,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
 from bench.engines.ray_worker import FAILURE, REFUSAL, RESULT, WORKER, Pointer
-from bench.engines.session import Session
+from bench.engines.session import SearchStalled, Session
 from bench.errors import UserError
 from bench.events import (
     EpochFinished,
@@ -27,10 +27,6 @@ from bench.training import EpochResult, TrialFailed
 
 STALL_S = 120.0
 """A search in which no trial runs and nothing happens for so long has stalled."""
-
-
-class SearchStalled(Exception):
-    """Trials wait for something that will not come; says which."""
 
 
 class JournalCallback(Callback):
@@ -88,7 +84,8 @@ class JournalCallback(Callback):
         if not self._running and time.monotonic() - self._progress_s > STALL_S:
             waiting = [f"{t.trial_name} is {t.status.lower()}" for t in trials if not t.is_finished()]
             raise SearchStalled(
-                f"nothing has happened for {STALL_S:.0f} s while {len(waiting)} trials wait ({', '.join(waiting[:6])})"
+                f"The search has stalled: nothing has happened for {STALL_S:.0f} s while {len(waiting)} trials wait "
+                f"({', '.join(waiting[:6])})"
             )
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -118,6 +119,7 @@ def _local_cluster(*, cpus: int, gpus: int) -> Iterator[None]:
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="ray")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(
         address="local",
         num_cpus=cpus,
@@ -127,6 +129,7 @@ def _local_cluster(*, cpus: int, gpus: int) -> Iterator[None]:
         logging_level=logging.CRITICAL,
         object_store_memory=OBJECT_STORE_BYTES,
     )
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts one of its own in place, which prints a stack and exits
     try:
         yield
     finally:

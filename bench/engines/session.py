@@ -26,6 +26,10 @@ TRIAL_RETRIES = 2
 """How often a trial whose process died is started again from its last checkpoint, before it counts as failed."""
 
 
+class SearchStalled(Exception):
+    """Trials wait for something that will not come; says which."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """One attempt at a run: what to do, where, and what an earlier attempt has done already.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import io
 import json
 import os
 from pathlib import Path
@@ -10,7 +13,8 @@ from typing import Any
 from bench.errors import UserError
 from bench.training import TrainingTask
 
-_ENVIRONMENT = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+# Port 0: the only process binds a free one itself.
+_ENVIRONMENT = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 
 
 def needs_own_process(task: TrainingTask) -> bool:
@@ -29,8 +33,9 @@ def load_config(task: TrainingTask) -> dict[str, Any] | None:
         return None
     config = _read(path)
     stage = _stage(config)
-    if stage not in (0, 1, 2, 3):
-        raise UserError(f"{path}: zero_optimization.stage is {stage!r}: give 0, 1, 2 or 3.")
+    if stage not in (0, 1, 2):
+        # Stage 3 splits the weights over the processes, and a trial has one.
+        raise UserError(f"{path}: zero_optimization.stage is {stage!r}, but a trial has one process: give 0, 1 or 2.")
     if stage == 0 and task.precision != "fp32":
         # DeepSpeed 0.18.3 to 0.19.8: the step divides by a loss scale that the backward did not apply.
         raise UserError(f"{path}: ZeRO stage 0 trains wrongly in {task.precision}: use stage 1 or more, or fp32.")
@@ -53,12 +58,21 @@ def _stage(config: dict[str, Any]) -> Any:
     return block.get("stage", 0) if isinstance(block, dict) else None
 
 
-def set_environment(task: TrainingTask) -> None:
-    """What DeepSpeed reads from the environment: one process, and a shared folder for the extensions it compiles."""
+def start(task: TrainingTask) -> None:
+    """Makes this process DeepSpeed's only one. Compiles its extensions if need be, in a folder that trials share."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("MASTER_PORT", "0")
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(task.cache.resolve() / "torch_extensions"))
+    extensions = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(task.cache.resolve() / "torch_extensions")))
+    extensions.mkdir(parents=True, exist_ok=True)
+    import deepspeed
+    from deepspeed.accelerator import get_accelerator
+
+    with (extensions / "sweepmark.lock").open("w") as held, contextlib.redirect_stdout(io.StringIO()):
+        fcntl.flock(held, fcntl.LOCK_EX)
+        # Nobody else builds while we hold the lock: what an interrupted build left would be waited for for ever.
+        for stale in extensions.glob("*/lock"):
+            stale.unlink(missing_ok=True)
+        deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
 
 
 def forget() -> None:
@@ -66,7 +80,8 @@ def forget() -> None:
     from accelerate.state import AcceleratorState, GradientState
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+    # The process group stays: DeepSpeed keeps references to it. Without these variables nobody else joins it.
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_") or name in _ENVIRONMENT]:
         del os.environ[name]
     unset_hf_deepspeed_config()
     AcceleratorState._reset_state(reset_partial_state=True)

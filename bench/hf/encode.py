@@ -20,9 +20,9 @@ Encoded = dict[str, list[int]]
 class Encoder:
     """Turns examples into token ids.
 
-    `labels` "answer": `Question: q Context: c Answer: a<eos>`, labelled from the answer on; too long a text loses the end
-    of its passage, never the question, the cue or the answer. "question", as the workshop published it: the prompt alone,
-    cut on the right (which may cut the cue), with the answer's tokens as labels of its first positions, and no eos.
+    `labels` "answer": `Question: q Context: c Answer: a<eos>`, labelled from the answer on; too long a text loses the
+    end of its passage, never the question, the cue or the answer. "question", as the workshop published it: the prompt
+    alone, cut on the right (which may cut the cue), with the answer's tokens as labels of its first positions, no eos.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, labels: str, max_tokens: int, max_new_tokens: int) -> None:

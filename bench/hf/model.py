@@ -99,7 +99,7 @@ def _name(task: TrainingTask) -> str:
 def _pretrained(loader: Any, task: TrainingTask, **options: Any) -> Any:
     hub = task.workload.model
     if task.model is not None and not task.model.is_dir():
-        raise UserError(f"There is no folder {task.model}: give a folder with a model and its tokenizer as --model DIR.")
+        raise UserError(f"There is no folder {task.model}: give one with a model and its tokenizer as --model DIR.")
     try:
         if task.model is not None:
             return loader.from_pretrained(str(task.model), trust_remote_code=False, local_files_only=True, **options)
@@ -110,8 +110,8 @@ def _pretrained(loader: Any, task: TrainingTask, **options: Any) -> Any:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
         if task.model is not None:
             raise UserError(
-                f"Cannot load a causal language model from {task.model} ({reason[:200]}): give a folder with config.json, "
-                "model.safetensors and tokenizer.json as --model DIR."
+                f"Cannot load a causal language model from {task.model} ({reason[:200]}): give a folder with "
+                "config.json, model.safetensors and tokenizer.json as --model DIR."
             ) from None
         raise UserError(
             f"Cannot load {hub.hub} at revision {str(hub.revision)[:12]} from the Hugging Face hub or its cache "

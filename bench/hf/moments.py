@@ -1,6 +1,6 @@
 """Weights and optimiser state by parameter name, with and without DeepSpeed.
 
-Under ZeRO the optimiser holds flat 32-bit partitions; DeepSpeed's own accessors translate between them and parameters.
+Under ZeRO the optimiser holds flat 32-bit copies, in which DeepSpeed tells where each parameter lies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read(trainer: Any) -> tuple[Tensors, Tensors]:
     """The weights in full precision, and the optimiser's state as `<parameter>/<key>`."""
     if zero_stage(trainer) > 0:
         return _read_zero(trainer)
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in _weights(trainer).items()}
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in _named(trainer.model).items()}
     by_parameter = _torch_optimiser(trainer).state
     state = {
         f"{name}/{key}": torch.as_tensor(value).detach().cpu().contiguous()
@@ -35,9 +35,10 @@ def read(trainer: Any) -> tuple[Tensors, Tensors]:
 
 def write(trainer: Any, weights: Tensors, optimiser: Tensors) -> None:
     """The inverse of `read`, onto a built trainer. Raises UserError where the weights are of another model."""
-    write_weights(trainer.model, weights) if zero_stage(trainer) == 0 else _write_zero(trainer, weights, optimiser)
     if zero_stage(trainer) > 0:
+        _write_zero(trainer, weights, optimiser)
         return
+    write_weights(trainer.model, weights)
     names = {weight: name for name, weight in trainer.model.named_parameters()}
     by_name = _by_name(optimiser)
     torch_optimiser = _torch_optimiser(trainer)
@@ -89,10 +90,6 @@ def _named(model: Any) -> Tensors:
     return dict(model.named_parameters()) | {name: b for name, b in model.named_buffers() if name in kept}
 
 
-def _weights(trainer: Any) -> Tensors:
-    return _named(trainer.model)
-
-
 def _torch_optimiser(trainer: Any) -> Any:
     optimiser = trainer.optimizer
     while hasattr(optimiser, "optimizer"):
@@ -111,42 +108,54 @@ def _by_name(state: Tensors) -> dict[str, Tensors]:
 def _check(own: Tensors, weights: Tensors) -> None:
     if own.keys() != weights.keys():
         odd = sorted(own.keys() ^ weights.keys())[0]
-        raise UserError(f"The checkpoint is of another model ({odd} is in one only): resume with the model it came from.")
+        raise UserError(f"The checkpoint is of another model ({odd} is in one only): resume with its own model.")
+
+
+def zero_groups(trainer: Any) -> list[tuple[torch.Tensor, list[torch.nn.Parameter]]]:
+    """Each group of ZeRO's optimiser: its flat 32-bit copy, and the model's parameters that lie in it.
+
+    With one process the one partition holds all of them.
+    """
+    engine = trainer.deepspeed.optimizer
+    if hasattr(engine, "bf16_groups"):
+        return list(zip(engine.fp32_groups_flat_partition, engine.bf16_groups, strict=True))
+    return list(zip(engine.single_partition_of_fp32_groups, engine.bit16_groups, strict=True))
+
+
+def _slice(flat: torch.Tensor, weight: torch.nn.Parameter) -> torch.Tensor:
+    address = weight._hp_mapping.get_hp_fragment_address()
+    return flat.narrow(0, address.start, address.numel).view_as(weight)
 
 
 def _read_zero(trainer: Any) -> tuple[Tensors, Tensors]:
-    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
+    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
+    by_flat = _torch_optimiser(trainer).state
     weights, state = {}, {}
-    step = _zero_step(trainer)
-    for name, weight in trainer.model.named_parameters():
-        weights[name] = safe_get_full_fp32_param(weight).detach().cpu().contiguous().clone()
-        for key in ("exp_avg", "exp_avg_sq"):
-            state[f"{name}/{key}"] = safe_get_full_optimizer_state(weight, key).detach().cpu().contiguous().clone()
-        state[f"{name}/step"] = step.clone()
+    for flat, group in zero_groups(trainer):
+        for weight in group:
+            name = names[id(weight)]
+            weights[name] = _slice(flat.detach(), weight).cpu().clone()
+            for key, value in by_flat.get(flat, {}).items():
+                whole = torch.is_tensor(value) and value.shape == flat.shape
+                state[f"{name}/{key}"] = (
+                    _slice(value, weight).cpu().clone() if whole else torch.as_tensor(value).clone()
+                )
     return weights, state
 
 
-def _zero_step(trainer: Any) -> torch.Tensor:
-    for values in _torch_optimiser(trainer).state.values():
-        return torch.as_tensor(values["step"]).detach().cpu().to(torch.float32)
-    raise RuntimeError("the optimiser under ZeRO has no state yet")
-
-
 def _write_zero(trainer: Any, weights: Tensors, optimiser: Tensors) -> None:
-    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-
-    own = dict(trainer.model.named_parameters())
-    _check(own, weights)
-    for name, weight in own.items():
-        safe_set_full_fp32_param(weight, weights[name].to(trainer.args.device))
-        if zero_stage(trainer) < 3:
+    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
+    _check(dict(trainer.model.named_parameters()), weights)
+    by_name = _by_name(optimiser)
+    by_flat = _torch_optimiser(trainer).state
+    for flat, group in zero_groups(trainer):
+        for weight in group:
+            name = names[id(weight)]
             with torch.no_grad():
                 weight.copy_(weights[name])
-    by_name = _by_name(optimiser)
-    for name, values in by_name.items():
-        for key in ("exp_avg", "exp_avg_sq"):
-            safe_set_full_optimizer_state(own[name], values[key].to(trainer.args.device), key)
-    steps = [values["step"] for values in by_name.values()]
-    for values in _torch_optimiser(trainer).state.values():
-        values["step"] = steps[0].clone() if torch.is_tensor(values["step"]) else int(steps[0])
+                _slice(flat, weight).copy_(weights[name])
+            for key, value in by_name.get(name, {}).items():
+                if value.shape != weight.shape:
+                    by_flat[flat][key] = value.clone()
+                else:
+                    _slice(by_flat[flat].setdefault(key, torch.zeros_like(flat)), weight).copy_(value)

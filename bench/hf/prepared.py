@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -151,7 +150,7 @@ def _publish(folder: Path, fill: Callable[[Path], None]) -> None:
     try:
         fill(draft)
         try:
-            os.rename(draft, folder)
+            draft.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise

@@ -30,7 +30,8 @@ def restore(states: dict[str, torch.Tensor]) -> None:
     """The inverse of `capture`."""
     torch.set_rng_state(states["torch"])
     *words, position, has_gauss = states["numpy"].tolist()
-    np.random.set_state(("MT19937", np.array(words, dtype=np.uint32), position, has_gauss, states["numpy_gauss"].item()))
+    key = np.array(words, dtype=np.uint32)
+    np.random.set_state(("MT19937", key, position, has_gauss, states["numpy_gauss"].item()))
     version, *inner = states["python"].tolist()
     cached = states["python_gauss"].item()
     random.setstate((version, tuple(inner), None if cached != cached else cached))

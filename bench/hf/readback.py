@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.hf.arguments import clip_norm, horizon_epochs, weight_decay
-from bench.hf.moments import zero_stage
+from bench.hf.moments import zero_groups, zero_stage
 from bench.space import Config
 from bench.training import TrainingTask
 
@@ -30,14 +30,13 @@ def read_back(trainer: Any, task: TrainingTask, config: Config, dataloader: Any)
             _same("dynamic loss scale", True, bool(trainer.deepspeed.dynamic_loss_scale()))
 
 
-def _same(what: str, asked: object, found: object) -> None:
-    equal = math.isclose(asked, found, rel_tol=1e-9) if _numbers(asked, found) else asked == found
+def _same(what: str, asked: float | str, found: float | str) -> None:
+    if isinstance(asked, str) or isinstance(found, str):
+        equal = asked == found
+    else:
+        equal = math.isclose(asked, found, rel_tol=1e-9)
     if not equal:
         raise Mismatch(f"{what}: asked {asked}, found {found}")
-
-
-def _numbers(asked: Any, found: Any) -> bool:
-    return isinstance(asked, (int, float)) and isinstance(found, (int, float))
 
 
 def _batch_size(dataloader: Any) -> int:
@@ -75,13 +74,9 @@ def _weight_decay(trainer: Any, asked: float) -> None:
 
 def _groups(trainer: Any) -> list[list[torch.nn.Parameter]]:
     """The model's parameters, group by group; ZeRO's optimiser holds flat copies in their place."""
-    stage = zero_stage(trainer)
-    if stage == 0:
-        return [list(group["params"]) for group in trainer.optimizer.param_groups]
-    engine_optimiser = trainer.deepspeed.optimizer
-    if stage < 3:
-        return [list(group) for group in engine_optimiser.bit16_groups]
-    return [list(group) for group in engine_optimiser.fp16_groups]
+    if zero_stage(trainer) > 0:
+        return [list(weights) for _, weights in zero_groups(trainer)]
+    return [list(group["params"]) for group in trainer.optimizer.param_groups]
 
 
 def _clipping(trainer: Any) -> float:

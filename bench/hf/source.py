@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.errors import UserError
 from bench.generate import generate
@@ -24,14 +26,25 @@ class Source:
 
 def source(task: TrainingTask) -> Source:
     """The examples of a task. Raises UserError where a file is not as expected or the hub cannot be reached."""
-    data = task.workload.data
-    if task.dataset is not None:
-        name, content = str(task.dataset), read_bytes(task.dataset)
-        return Source(_key(data, hashlib.sha256(content).hexdigest()), lambda: _split(parse_squad(content, name), data))
-    if data.generated_articles is not None:
-        made = json.dumps(generate(data.generated_articles, data.seed)).encode()
-        return Source(_key(data, hashlib.sha256(made).hexdigest()), lambda: _split(parse_squad(made, "generated"), data))
-    return Source(_key(data, f"{data.hub}@{data.revision}"), lambda: _split(_from_hub(data), data))
+    path = task.dataset
+    try:
+        stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path is not None else None
+    except OSError:
+        stamp = None
+    return _source(task.workload.data, path, stamp)
+
+
+@functools.lru_cache(maxsize=2)
+def _source(data: DataSource, path: Path | None, stamp: tuple[int, int] | None) -> Source:
+    """`stamp`: a file's time and size, so that a changed file is read again and an unchanged one is not."""
+    del stamp
+    if path is None and data.generated_articles is None:
+        return Source(_key(data, f"{data.hub}@{data.revision}"), lambda: _split(_from_hub(data), data))
+    if path is not None:
+        name, content = str(path), read_bytes(path)
+    else:
+        name, content = "generated", json.dumps(generate(data.generated_articles or 0, data.seed)).encode()
+    return Source(_key(data, hashlib.sha256(content).hexdigest()), lambda: _split(parse_squad(content, name), data))
 
 
 def _key(data: DataSource, content: str) -> str:
@@ -54,8 +67,8 @@ def _from_hub(data: DataSource) -> list[Example]:
         raise
     except Exception as error:  # the hub, its cache and its formats fail in too many ways to list
         raise UserError(
-            f"Cannot load the data set {data.hub} at revision {str(data.revision)[:12]} from the Hugging Face hub or its "
-            f"cache ({type(error).__name__}): connect once, or give a file in SQuAD's JSON with --dataset FILE."
+            f"Cannot load the data set {data.hub} at revision {str(data.revision)[:12]} from the Hugging Face hub or "
+            f"its cache ({type(error).__name__}): connect once, or give a file in SQuAD's JSON with --dataset FILE."
         ) from None
     return [
         Example(id=i, article=title, question=question.strip(), context=context, answers=tuple(answers["text"]))

@@ -1,4 +1,4 @@
-"""The transformers Trainer with what a trial needs: an epoch to start from, and an end at the first loss that is no number."""
+"""The transformers Trainer with what a trial needs: an epoch to start from, and an end at a loss that is no number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LossNotFinite(Exception):
 
 
 class TrialTrainer(Trainer):
-    """Trains from `start_epoch` on. `steps_per_epoch`: optimiser steps. `take_train_loss`: the mean since the last call."""
+    """Trains from `start_epoch` on. `steps_per_epoch`: optimiser steps. `asked_zero_stage`: of DeepSpeed's file."""
 
     def __init__(
         self,

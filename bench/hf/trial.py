@@ -36,10 +36,10 @@ def train_trial(
 ) -> None:
     """Trains one trial until `task.epochs`, calling `on_epoch` after every epoch.
 
-    `folder`: where its checkpoints go. `resume_from`: a checkpoint to go on from, the trial's own or another's; weights,
-    optimiser moments, random numbers, completed epochs and the position in the schedule are taken over, `config` is in
-    force from there. If it has all epochs already, nothing happens. `process_started_s`: the Unix time at which the
-    process started, for its first trial, which is charged for the imports.
+    `folder`: where its checkpoints go. `resume_from`: a checkpoint to go on from, the trial's own or another's;
+    weights, optimiser moments, random numbers, completed epochs and the position in the schedule are taken over,
+    `config` is in force from there. If it has all epochs already, nothing happens. `process_started_s`: the Unix time
+    at which the process started, for its first trial, which is charged for the imports.
 
     What `on_epoch` raises ends the trial and is passed on. Raises TrialFailed where the trial cannot go on, UserError
     where the user must see to something (data, model, DeepSpeed's file, a full disk).
@@ -115,7 +115,7 @@ class _Run(TrainerCallback):
             if start >= task.epochs:
                 return
         if task.deepspeed is not None:
-            deepspeed.set_environment(task)
+            deepspeed.start(task)
         self._prepared = prepare(task)
         if task.device == "cuda":
             torch.cuda.reset_peak_memory_stats()

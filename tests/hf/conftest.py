@@ -28,11 +28,8 @@ def make_task(cache: Path) -> Callable[..., TrainingTask]:
         workload = load_workload("tiny-squad")
         model = replace(workload.model, bloom={**(workload.model.bloom or {}), "hidden_dropout": 0.1, **(bloom or {})})
         data = replace(workload.data, generated_articles=12, train=48, validation=16, test=16)
-        workload = replace(
-            workload, model=model, data=data, epochs=4, final_epochs=4, horizon_epochs=6, max_tokens=64, **(
-                changes.pop("workload", {})
-            )
-        )
+        small = {"model": model, "data": data, "epochs": 4, "final_epochs": 4, "horizon_epochs": 6, "max_tokens": 64}
+        workload = replace(workload, **{**small, **changes.pop("workload", {})})
         settings: dict[str, Any] = {
             "workload": workload,
             "recipe": load_recipe(recipe),

@@ -48,9 +48,8 @@ def test_resumes_bit_for_bit_in_a_fresh_process(task: TrainingTask, train: Train
         "print(json.dumps(losses))"
     )
     places = [str(tmp_path / name) for name in ("task.pickle", "rest", "whole/epoch-0002")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, places[0], json.dumps(CONFIG), *places[1:]], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code, places[0], json.dumps(CONFIG), *places[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [tuple(pair) for pair in json.loads(done.stdout)] == losses(whole)[2:]
     assert done.stderr == ""
 

@@ -1,0 +1,133 @@
+"""DeepSpeed on a CPU: trains as the plain Trainer does, resumes exactly, and is read back; each in its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import UserError
+from bench.hf import deepspeed, needs_own_process
+from bench.training import TrainingTask
+
+CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
+Make = Callable[..., TrainingTask]
+
+compiled = pytest.mark.skipif(
+    not (shutil.which("c++") or shutil.which("g++")),
+    reason="DeepSpeed compiles an extension and there is no C++ compiler",
+)
+
+# Trains whole, then again from the first checkpoint, then without DeepSpeed in the same process.
+SCRIPT = """
+import dataclasses, json, pickle, sys
+from pathlib import Path
+from bench.hf import train_trial
+from bench.training import TrialFailed
+task, config, folder = pickle.loads(Path(sys.argv[1]).read_bytes()), json.loads(sys.argv[2]), Path(sys.argv[3])
+
+def train(task, name, resume_from=None):
+    losses = []
+    try:
+        train_trial(task, config, folder=folder / name, resume_from=resume_from,
+                    on_epoch=lambda r: losses.append(r.eval_loss))
+    except TrialFailed as failed:
+        return [str(failed)]
+    return losses
+
+whole = train(task, "whole")
+rest = train(task, "rest", folder / "whole" / "epoch-0001") if len(whole) > 1 else []
+print(json.dumps([whole, rest, train(dataclasses.replace(task, deepspeed=None), "plain")]))
+"""
+
+
+def run(task: TrainingTask, folder: Path) -> list[Any]:
+    """The script's three lists of losses, from a process of its own; what it compiles is kept for the next run."""
+    (folder / "task.pickle").write_bytes(pickle.dumps(task))
+    shared = Path.home() / ".cache" / "sweepmark-tests" / "torch_extensions"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(folder / "task.pickle"), json.dumps(CONFIG), str(folder)],
+        capture_output=True,
+        text=True,
+        env={"TORCH_EXTENSIONS_DIR": str(shared), **os.environ},
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    results: list[Any] = json.loads(done.stdout)
+    return results
+
+
+def with_deepspeed(make_task: Make, tmp_path: Path, content: Any, recipe: str = "qa", **changes: Any) -> TrainingTask:
+    path = tmp_path / "deepspeed.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return make_task(recipe, deepspeed=path, **{"epochs": 3, **changes})
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "precision"), [(1, "fp32"), (2, "bf16")])
+def test_trains_as_without_and_resumes_exactly(make_task: Make, tmp_path: Path, stage: int, precision: str) -> None:
+    task = with_deepspeed(make_task, tmp_path, {"zero_optimization": {"stage": stage}}, precision=precision)
+    whole, rest, plain = run(task, tmp_path)
+    assert len(whole) == 3
+    assert rest == whole[1:]
+    assert whole == pytest.approx(plain, rel=1e-5 if precision == "fp32" else 1e-2)
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["qa", "workshop"])
+def test_an_optimiser_block_without_weight_decay_is_found_out(make_task: Make, tmp_path: Path, recipe: str) -> None:
+    """The workshop's defect: its AdamW block has no weight_decay key, so no decay ever arrived; its recipe says so."""
+    block = {
+        "zero_optimization": {"stage": 1},
+        "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": "auto", "eps": "auto", "torch_adam": True}},
+    }
+    whole, _, _ = run(with_deepspeed(make_task, tmp_path, block, recipe, epochs=1), tmp_path)
+    (result,) = whole
+    if recipe == "qa":
+        assert result.startswith("failed: weight_decay of ")
+        assert "asked 0.3" in result
+    else:
+        assert result > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "precision", "told"),
+    [
+        ("{", "fp32", "is not JSON"),
+        ("[]", "fp32", "holds no JSON object"),
+        ({"zero_optimization": {"stage": 3}}, "fp32", "give 0, 1 or 2"),
+        ({"zero_optimization": 7}, "fp32", "give 0, 1 or 2"),
+        ({}, "bf16", "stage 0 trains wrongly in bf16"),
+    ],
+)
+def test_refuses_what_cannot_work(make_task: Make, tmp_path: Path, content: Any, precision: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        deepspeed.load_config(with_deepspeed(make_task, tmp_path, content, precision=precision))
+
+
+def test_a_missing_file_is_named(make_task: Make, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Cannot read the DeepSpeed file"):
+        deepspeed.load_config(make_task(deepspeed=tmp_path / "none.json"))
+
+
+def test_fp16_scales_its_loss_dynamically(make_task: Make, tmp_path: Path) -> None:
+    task = with_deepspeed(make_task, tmp_path, {"zero_optimization": {"stage": 2}}, precision="fp16")
+    config = deepspeed.load_config(task)
+    assert config is not None
+    assert config["fp16"] == {"enabled": True, "loss_scale": 0}
+    assert config["gradient_clipping"] == "auto"
+
+
+def test_only_deepspeed_trials_want_a_process_of_their_own(make_task: Make, tmp_path: Path) -> None:
+    assert needs_own_process(with_deepspeed(make_task, tmp_path, {}))
+    assert not needs_own_process(make_task())
