@@ -60,10 +60,14 @@ def training_task(study: Study, profile: Profile, cache: Path) -> TrainingTask:
         data_seed=child_seed(study.seed, "data order"),
         epochs=study.epochs,
         cache=cache,
-        model=Path(study.model) if study.model else None,
-        dataset=Path(study.dataset) if study.dataset else None,
-        deepspeed=Path(study.deepspeed) if study.deepspeed else None,
+        model=_absolute(study.model),
+        dataset=_absolute(study.dataset),
+        deepspeed=_absolute(study.deepspeed),
     )
+
+
+def _absolute(path: str | None) -> Path | None:
+    return Path(path).absolute() if path else None  # workers have working directories of their own
 
 
 def run_study(

@@ -16,7 +16,7 @@ from bench.workload import load_workload
 
 SPACE: SearchSpace = load_workload("bloom560m-squad").search_space
 
-OWN = '''
+OWN = """
 from bench.strategy import GridPlan, Setting, Strategy
 
 def build(request):
@@ -30,7 +30,7 @@ STRATEGY = Strategy(
     name="ladder", summary="learning rates, each a factor above the last", build=build, serial=True,
     settings={"factor": Setting(2.0, "from one learning rate to the next")},
 )
-'''
+"""
 
 
 def request(name: str, **changes: object) -> Request:

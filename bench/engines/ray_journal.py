@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 from ray.tune import Callback
@@ -33,7 +33,7 @@ class JournalCallback(Callback):
     """Writes the journal of a search that Ray Tune runs.
 
     While recorded results are replayed, only what the journal does not hold yet is written. `discard`: called with a
-    trial whose checkpoints nobody will ask for again.
+    trial whose checkpoints nobody will ask for again. `ended_by`: why the callback ended the search, where it did.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class JournalCallback(Callback):
         self._running: dict[str, TuneTrial] = {}
         self._spent_until_s: dict[str, float] = {}
         self._progress_s = time.monotonic()
+        self.ended_by: UserError | SearchStalled | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {}  # Tune pickles its callbacks to restore a run from; ours is restored from the journal
@@ -83,9 +84,12 @@ class JournalCallback(Callback):
                     self._emit(TrialPaused(at_s=self._now_s(), trial=name, epoch=epoch))
         if not self._running and time.monotonic() - self._progress_s > STALL_S:
             waiting = [f"{t.trial_name} is {t.status.lower()}" for t in trials if not t.is_finished()]
-            raise SearchStalled(
-                f"The search has stalled: nothing has happened for {STALL_S:.0f} s while {len(waiting)} trials wait "
-                f"({', '.join(waiting[:6])})"
+            names = ", ".join(waiting[:6])
+            self._end_search(
+                SearchStalled(
+                    f"The search has stalled: nothing has happened for {STALL_S:.0f} s while {len(waiting)} trials "
+                    f"wait ({names})"
+                )
             )
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -98,7 +102,7 @@ class JournalCallback(Callback):
     ) -> None:
         self._progress_s = time.monotonic()
         if REFUSAL in result:
-            raise UserError(result[REFUSAL])
+            self._end_search(UserError(result[REFUSAL]))
         epoch: EpochResult | None = result.pop(RESULT, None)
         failure: TrialFailed | None = result.pop(FAILURE, None)
         if epoch is None and failure is None:
@@ -202,6 +206,10 @@ class JournalCallback(Callback):
         if not self._session.trial(name).ended:
             self._emit(event)
             self._discard(name)
+
+    def _end_search(self, error: UserError | SearchStalled) -> NoReturn:
+        self.ended_by = error  # Tune wraps what is raised from here in an error of its own
+        raise error
 
     def _emit(self, event: Any) -> None:
         self._session.emit(event)

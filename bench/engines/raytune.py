@@ -55,10 +55,8 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
             gate=gate,
             recorded=len(recorded),
             model_based=plan.model_based,
-            discard=_keep if session.strategy.copies else lambda trial: shutil.rmtree(
-                checkpoints / trial, ignore_errors=True
-            ),
-        )  # fmt: skip
+            discard=partial(_discard, checkpoints, keep=session.strategy.copies),
+        )
         resources = {"CPU": cpus_per_trial}
         if task.device == "cuda":
             resources["GPU"] = study.devices_per_trial
@@ -69,14 +67,14 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
             seeded_decisions(child_seed(study.seed, "search")),
             kept_workers(),
         ):
-            tune.Tuner(
+            tuner = tune.Tuner(
                 tune.with_resources(trainable, resources),
                 param_space=dict(plan.param_space),
                 tune_config=tune.TuneConfig(
                     search_alg=plan.search_alg,
                     scheduler=plan.scheduler,
                     num_samples=study.samples,
-                    reuse_actors=task.deepspeed is None,  # DeepSpeed leaves state behind in its process,
+                    reuse_actors=task.deepspeed is None,  # DeepSpeed leaves state behind in its process
                     trial_name_creator=_numbering(),
                     trial_dirname_creator=str,
                 ),
@@ -88,7 +86,13 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
                     failure_config=tune.FailureConfig(max_failures=TRIAL_RETRIES),
                     verbose=0,
                 ),
-            ).fit()
+            )
+            try:
+                tuner.fit()
+            except tune.TuneError:
+                if callback.ended_by is not None:
+                    raise callback.ended_by from None
+                raise
     session.close_grant(grant)
 
 
@@ -102,8 +106,10 @@ def _numbering() -> Callable[[object], str]:
     return name
 
 
-def _keep(trial: str) -> None:
-    """Another trial may still take over this one's checkpoint."""
+def _discard(checkpoints: Path, trial: str, *, keep: bool) -> None:
+    """Remove the checkpoints of a trial that has ended, unless another may still take them over."""
+    if not keep:
+        shutil.rmtree(checkpoints / trial, ignore_errors=True)
 
 
 @contextlib.contextmanager

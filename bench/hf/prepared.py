@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import hashlib
 import json
 import shutil
@@ -69,8 +71,17 @@ def prepare(task: TrainingTask) -> Prepared:
                 _data.clear()
                 _data[key] = _load_or_make(task, key, found)
             _prepared.clear()
+            _settle()
             _prepared[model_key] = _assemble(task, _data[key])
         return _prepared[model_key]
+
+
+@functools.cache
+def _settle() -> None:
+    """Takes the imported libraries out of the garbage collector's sight: accelerate collects twice in every trial, and
+    would look at a million objects of theirs each time (0.18 s)."""
+    gc.collect()
+    gc.freeze()
 
 
 def hashes(task: TrainingTask) -> dict[str, Any]:

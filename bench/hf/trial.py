@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import resource
 import time
 from pathlib import Path
@@ -193,10 +192,7 @@ class _Run(TrainerCallback):
         trainer, self._trainer = self._trainer, None
         if trainer is None:
             return
-        trainer.accelerator.free_memory()
+        # Cut the cycles first, then let accelerate collect what hung on them.
         trainer.callback_handler.callbacks.clear()
         trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.lr_scheduler = None
-        del trainer
-        gc.collect()
-        if self._task.device == "cuda":
-            torch.cuda.empty_cache()
+        trainer.accelerator.free_memory()

@@ -215,7 +215,6 @@ def _told_apart(labels: list[str], *details: list[str]) -> list[str]:
         for label, said in zip(labels, detail, strict=True):
             members.setdefault(label, set()).add(said)
         labels = [
-            f"{label}, {said}" if len(members[label]) > 1 else label
-            for label, said in zip(labels, detail, strict=True)
+            f"{label}, {said}" if len(members[label]) > 1 else label for label, said in zip(labels, detail, strict=True)
         ]
     return labels

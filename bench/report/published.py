@@ -65,5 +65,3 @@ def published_ratio_table(records: dict[str, Record]) -> Table:
         rows=tuple(rows),
         notes=(f"Source: {about.source}.", *(n.message for r in records.values() for n in r.notes)),
     )
-
-

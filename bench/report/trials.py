@@ -129,7 +129,6 @@ def shown_epochs(trial: Trial) -> Cell:
     return Missing(MISSING) if trial.state == "summarised" else trial.epochs
 
 
-
 def _wins(record: Record, trial: Trial) -> bool:
     return record.winner is not None and record.winner.trial == trial.trial
 

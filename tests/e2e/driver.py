@@ -25,7 +25,12 @@ def command(*args: str | Path) -> list[str]:
 def sweepmark(*args: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        command(*args), capture_output=True, text=True, timeout=timeout_s, env=os.environ | {"NO_COLOR": "1"}, check=False
+        command(*args),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=os.environ | {"NO_COLOR": "1"},
+        check=False,
     )
 
 
@@ -51,7 +56,9 @@ def wait_for(results: Path, condition: Callable[[list[dict[str, Any]]], bool], t
     """Wait until the run's journal satisfies a condition."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        lines = [line for path in (results / "runs").glob(f"*/{JOURNAL_NAME}") for line in path.read_text().splitlines()]
+        lines = [
+            line for path in (results / "runs").glob(f"*/{JOURNAL_NAME}") for line in path.read_text().splitlines()
+        ]
         if condition([json.loads(line) for line in lines if line.endswith("}")]):
             return
         time.sleep(0.05)  # a poll with a deadline
@@ -74,4 +81,3 @@ def losses(of: list[Event]) -> dict[tuple[str, int], float | None]:
 
 def configs(of: list[Event]) -> dict[str, dict[str, float | int]]:
     return {event.trial: event.config for event in of if isinstance(event, TrialCreated)}
-
