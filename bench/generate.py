@@ -61,8 +61,9 @@ def _paragraph(name: str, rng: random.Random) -> dict[str, Any]:
 def _facts(rng: random.Random) -> list[tuple[str, int, str]]:
     """Person, topic and value of each sentence of a passage; no person and no value twice.
 
-    Half of the passages have every topic once: the answer is the only value of its kind. The others repeat a topic, and
-    there the right person must be found as well. So there is something to learn early and something to learn late.
+    Half of the passages have every topic once: the answer is the only value of its kind, which a small model learns to
+    read. The others repeat a topic, and there the right person must be found as well, which it hardly learns: so the
+    loss stays away from nought, where hyperparameters would make no difference.
     """
     topics = list(range(len(TOPICS)))
     if rng.random() < 0.5:
