@@ -23,7 +23,7 @@ from bench.events import (
     WorkLost,
 )
 from bench.profile import Profile
-from bench.record import RECORD_NAME, Record, record_run, write_record
+from bench.record import Record, record_run
 from bench.runlog import RunLog
 from bench.seeds import child_seed
 from bench.strategy import GridPlan, Request, Strategy
@@ -94,9 +94,10 @@ def run_study(
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     finally:
         log.close()
-        if log.state.started is not None:
+        if log.state.started is None:  # refused before it began: leave nothing behind
+            shutil.rmtree(folder)
+        else:
             record = record_run(folder)
-            write_record(record, folder / RECORD_NAME)
     return record
 
 
@@ -104,7 +105,7 @@ def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, pr
     from bench.engines.process import prepare_in_process
 
     clock = WallClock(not_before_s=log.state.ended_s)
-    provenance = provenance | prepare_in_process(task)
+    provenance = provenance | _inputs(prepare_in_process(task))
     provenance["seeds"] = {name: child_seed(study.seed, name) for name in SEED_NAMES}
     if log.state.started is None:
         log.emit(
@@ -186,6 +187,12 @@ def _charge_lost(log: RunLog, until_s: float, reason: str) -> None:
         if trial.state == "running" and trial.devices is not None:
             spent_s = max(0.0, until_s - log.last_event_s[trial.trial])
             log.emit(WorkLost(at_s=until_s, trial=trial.trial, busy_s=spent_s, devices=trial.devices, reason=reason))
+
+
+def _inputs(facts: dict[str, Any]) -> dict[str, Any]:
+    """What the record says of model, tokenizer and data."""
+    hashes = {name: facts[f"{name}_sha256"] for name in ("model", "tokenizer", "data")}
+    return {"hashes": hashes, "splits": facts["splits"], "parameters": facts["parameters"]}
 
 
 def _check_same_inputs(before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
 from bench.run import Interrupted, run_folder, run_study
-from bench.strategy import Strategy, load_strategy
+from bench.seeds import child_seed
+from bench.strategy import GridPlan, Request, Strategy, load_strategy
 from bench.study import EngineName, Study
 from bench.workload import load_recipe, load_workload
 
@@ -90,7 +92,7 @@ class Runner:
             profile=hardware.name,
             engine="serial" if strategy.serial else "ray",
             seed=seed,
-            samples=len(space.grid()) if strategy.serial else samples,
+            samples=samples,
             epochs=epochs,
             final_epochs=final_epochs,
             devices=self._devices(devices, hardware),
@@ -101,6 +103,9 @@ class Runner:
             dataset_name=dataset_name,
             deepspeed=str(deepspeed) if deepspeed else None,
         )
+        if strategy.serial:  # its plan is made of nothing but the study, and says how many trials there are
+            plan = strategy.build(Request(space, samples, epochs, 1, child_seed(seed, "search"), resolved))
+            study = replace(study, samples=len(plan.configs) if isinstance(plan, GridPlan) else samples)
         if engine is not None and engine != study.engine:
             raise UserError(
                 f"Strategy {strategy.name} runs on the {study.engine} engine, not on {engine}: leave --engine out."
