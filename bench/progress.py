@@ -24,8 +24,10 @@ from bench.trials import RunState, Trial
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.live import Live
 
 SHOWN_TRIALS = 14
+PREPARING = "Reading model and data, starting workers (about ten seconds) …"
 
 
 class View(Protocol):
@@ -55,6 +57,7 @@ class Lines:
     def __init__(self, study: Study, unit: str) -> None:
         self._study = study
         self._unit = unit
+        print(PREPARING, file=sys.stderr, flush=True)
 
     def show(self, event: Event, state: RunState) -> None:
         line = self._line(event, state)
@@ -92,13 +95,16 @@ class Lines:
 class LiveTable:
     """Trials, incumbent, cost so far and time left, redrawn in place."""
 
-    def __init__(self, study: Study, unit: str, live: object) -> None:
+    def __init__(self, study: Study, unit: str, live: Live) -> None:
+        from rich.text import Text
+
         self._study = study
         self._unit = unit
         self._live = live
+        live.update(Text(PREPARING))
 
     def show(self, event: Event, state: RunState) -> None:
-        self._live.update(self._render(state))  # type: ignore[attr-defined]
+        self._live.update(self._render(state))
 
     def _render(self, state: RunState) -> RenderableType:
         from rich.console import Group
@@ -113,6 +119,8 @@ class LiveTable:
         for trial in trials[hidden:]:
             best = state.incumbent is not None and state.incumbent.trial == trial.trial
             table.add_row(*self._row(trial, best), style="bold" if best else "")
+        if not trials:
+            return Text(PREPARING)
         lines = [Text(f"… {hidden} earlier trials")] if hidden else []
         return Group(
             *lines, table, Text(summary(self._study, state, self._unit)), Text("Ctrl-C stops and keeps everything.")

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from bench.errors import UserError
+from bench.journal import JOURNAL_NAME
 from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
@@ -158,6 +159,12 @@ class Runner:
         if self._fresh and folder.exists() and folder not in self._refreshed:
             _set_aside(folder)
         self._refreshed.add(folder)
+        journal = folder / JOURNAL_NAME
+        if journal.exists() and journal.stat().st_size:
+            record = record_run(folder)
+            if record.status == "finished":
+                click.echo(f"{folder.name} is complete: reported as it is (--fresh runs it again).", err=True)
+                return record
         strategy = self.strategy(study.strategy_file or study.strategy)
         profile = load_profile(study.profile)
         provenance = collect() | {"probe": self._probe.to_dict()}
