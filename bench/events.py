@@ -98,12 +98,11 @@ class GrantOpened:
 
 @dataclass(frozen=True, kw_only=True)
 class GrantClosed:
-    """The devices are given back. `lost` marks a grant whose run was killed: its end is the last sign of life."""
+    """The devices are given back. A grant that a kill left open ends with the last event before the run resumed."""
 
     kind: Literal["grant_closed"] = "grant_closed"
     at_s: float
     grant: str
-    lost: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

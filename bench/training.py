@@ -39,6 +39,11 @@ class TrainingTask:
     deepspeed: Path | None = None
     keep_checkpoints: int = 3
 
+    @property
+    def needs_own_process(self) -> bool:
+        """Whether each trial wants a process of its own: DeepSpeed leaves global state in one that it has used."""
+        return self.deepspeed is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:

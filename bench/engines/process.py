@@ -128,8 +128,9 @@ def _train(
 
 
 def _prepare(send: Callable[[Any], None], task: TrainingTask) -> None:
-    from bench.hf import hashes, prepare
+    from bench.hf import hashes, load_config, prepare
 
+    load_config(task)
     prepare(task)
     send(Prepared(facts=hashes(task)))
 

@@ -74,7 +74,7 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
                     search_alg=plan.search_alg,
                     scheduler=plan.scheduler,
                     num_samples=study.samples,
-                    reuse_actors=task.deepspeed is None,  # DeepSpeed leaves state behind in its process
+                    reuse_actors=not task.needs_own_process,
                     trial_name_creator=_numbering(),
                     trial_dirname_creator=str,
                 ),

@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.hf.deepspeed import needs_own_process
+    from bench.hf.deepspeed import load_config
     from bench.hf.final import score_final
     from bench.hf.prepared import Prepared, hashes, prepare
     from bench.hf.trial import train_trial
 
-__all__ = ["Prepared", "hashes", "needs_own_process", "prepare", "score_final", "train_trial"]
+__all__ = ["Prepared", "hashes", "load_config", "prepare", "score_final", "train_trial"]
 
 _HOME = {
     "Prepared": "prepared",
     "hashes": "prepared",
-    "needs_own_process": "deepspeed",
+    "load_config": "deepspeed",
     "prepare": "prepared",
     "score_final": "final",
     "train_trial": "trial",

@@ -17,11 +17,6 @@ from bench.training import TrainingTask
 _ENVIRONMENT = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 
 
-def needs_own_process(task: TrainingTask) -> bool:
-    """Whether each trial of the task wants a process of its own: DeepSpeed leaves global state in one it has used."""
-    return task.deepspeed is not None
-
-
 def load_config(task: TrainingTask) -> dict[str, Any] | None:
     """The task's DeepSpeed configuration with what the task decides filled in; None without one.
 

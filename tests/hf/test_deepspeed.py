@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.hf import deepspeed, needs_own_process
+from bench.hf import deepspeed
 from bench.training import TrainingTask
 
 CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
@@ -126,5 +126,5 @@ def test_fp16_scales_its_loss_dynamically(make_task: Make, tmp_path: Path) -> No
 
 
 def test_only_deepspeed_trials_want_a_process_of_their_own(make_task: Make, tmp_path: Path) -> None:
-    assert needs_own_process(with_deepspeed(make_task, tmp_path, {}))
-    assert not needs_own_process(make_task())
+    assert with_deepspeed(make_task, tmp_path, {}).needs_own_process
+    assert not make_task().needs_own_process
