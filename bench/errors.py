@@ -19,7 +19,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return "; did you mean " + " or ".join(f"'{n}'" for n in near) + "?"
-    return "; known: " + ", ".join(known) + "."
+    return "; known: " + ", ".join(known) + "." if known else "; it has none."
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:

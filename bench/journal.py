@@ -67,7 +67,7 @@ def read_journal(path: Path) -> list[Event]:
             raise UserError(f"{path}, line {number}: the clock goes back from {events[-1].at_s} to {event.at_s}.")
         events.append(event)
     if not events or events[0].kind != "run_started":
-        raise UserError(f"{path} does not begin with a run_started event: it is not a journal of this suite.")
+        raise UserError(f"{path} does not begin with a run_started event: remove it, or name another run.")
     if events[0].schema_version != SCHEMA_VERSION:
         raise UserError(f"{path} has schema {events[0].schema_version}; this version reads {SCHEMA_VERSION}.")
     return events

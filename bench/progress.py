@@ -12,11 +12,13 @@ from bench.events import (
     EpochFinished,
     Event,
     FinalScored,
+    GrantOpened,
     Note,
     RunResumed,
     SearchFinished,
     TrialEnded,
     TrialReconfigured,
+    TrialStarted,
     WorkLost,
 )
 from bench.study import Study
@@ -66,6 +68,14 @@ class Lines:
 
     def _line(self, event: Event, state: RunState) -> str | None:
         match event:
+            case GrantOpened(purpose="search", devices=devices):
+                study = self._study
+                return (
+                    f"{study.strategy}, seed {study.seed}: up to {study.samples} trials of {study.epochs} epochs, "
+                    f"{devices} devices held"
+                )
+            case TrialStarted(trial=trial, epoch=0):
+                return f"{label(trial)} starts: {settings(state.get(trial))}"
             case EpochFinished(trial=trial, epoch=epoch, eval_loss=loss):
                 last = self._study.final_epochs if trial == FINAL_TRIAL else self._study.epochs
                 so_far = summary(self._study, state, self._unit)
@@ -86,7 +96,7 @@ class Lines:
                     f"winner on the test split: loss {number(loss)}, exact match {exact or 0:.1f} %, F1 {f1 or 0:.1f} %"
                 )
             case RunResumed():
-                return "going on with an earlier run"
+                return "going on with an earlier run: its decisions are made again first, without training"
             case Note(message=message):
                 return message
         return None
@@ -154,21 +164,31 @@ def summary(study: Study, state: RunState, unit: str) -> str:
 
 
 def time_left_s(study: Study, state: RunState) -> float | None:
-    """Seconds until search and final retrain are done, if epochs go on costing what they have cost and the trials to
-    come get as many epochs as those that have ended. None before the first epoch."""
+    """Seconds until search and final retrain are done, if epochs (and, in new processes, starts) go on costing what
+    they have cost, and the trials to come get as many epochs as those that have ended. None before the first epoch."""
     search = [t for t in state.trials if t.purpose == "search"]
     done = sum(t.epochs or 0 for t in search)
     if not done:
         return None
-    epoch_s = sum(t.runtime_s for t in search) / done
+    startup_s = sum(t.busy_s["startup"] for t in search)
+    epoch_s = (sum(t.runtime_s for t in search) - startup_s) / done
+    trial_s = startup_s / sum(t.state != "waiting" for t in search) if study.engine == "serial" else 0.0
     ended = [t.epochs or 0 for t in search if t.ended]
     expected = sum(ended) / len(ended) if ended else study.epochs
-    left = sum(max(0.0, expected - (t.epochs or 0)) for t in search if not t.ended)
-    left += expected * max(0, study.samples - len(search))
+    coming = study.samples - sum(t.state != "waiting" for t in search)
+    left = sum(max(0.0, expected - (t.epochs or 0)) for t in search if not t.ended and t.state != "waiting")
     slots = 1 if study.engine == "serial" else study.slots
+    search_left_s = (coming * trial_s + (left + coming * expected) * epoch_s) / slots
     final = state.get(FINAL_TRIAL)
     final_left = study.final_epochs - ((final.epochs or 0) if final else 0)
-    return (0.0 if state.search_finished else left * epoch_s / slots) + final_left * epoch_s
+    return (0.0 if state.search_finished else search_left_s) + final_left * epoch_s
+
+
+def settings(trial: Trial | None) -> str:
+    """A trial's configuration, in the reports' words."""
+    config = trial.config if trial is not None else {}
+    short = {"learning_rate": "lr", "batch_size": "bs", "weight_decay": "wd"}
+    return ", ".join(f"{short.get(name, name)} {value:.3g}" for name, value in config.items())
 
 
 def label(trial: str) -> str:

@@ -26,7 +26,7 @@ from bench.profile import Profile
 from bench.record import Record, record_run
 from bench.runlog import RunLog
 from bench.seeds import child_seed
-from bench.strategy import GridPlan, Request, Strategy
+from bench.strategy import GridPlan, Request, Strategy, TunePlan
 from bench.study import Study
 from bench.training import TrainingTask
 from bench.trials import RunState
@@ -105,6 +105,7 @@ def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, pr
     from bench.engines.process import prepare_in_process
 
     clock = WallClock(not_before_s=log.state.ended_s)
+    plan = None if log.state.search_finished else plan_study(study, strategy)
     provenance = provenance | _inputs(prepare_in_process(task))
     provenance["seeds"] = {name: child_seed(study.seed, name) for name in SEED_NAMES}
     if log.state.started is None:
@@ -126,8 +127,8 @@ def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, pr
         study=study, strategy=strategy, task=task, folder=log.folder, state=log.state, emit=log.emit, clock=clock
     )
     try:
-        if not log.state.search_finished:
-            _search(session, log.past)
+        if plan is not None:
+            _search(session, plan, log.past)
             winner = log.state.winner
             log.emit(SearchFinished(at_s=clock.now_s(), winner=winner.trial if winner else None))
         _retrain(session)
@@ -142,18 +143,20 @@ def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, pr
         raise
 
 
-def _search(session: Session, past: list[Event]) -> None:
-    study = session.study
-    plan = session.strategy.build(
-        Request(
-            space=study.space,
-            samples=study.samples,
-            epochs=study.epochs,
-            slots=study.slots,
-            seed=child_seed(study.seed, "search"),
-            settings=study.settings,
-        )
+def plan_study(study: Study, strategy: Strategy) -> GridPlan | TunePlan:
+    """The strategy's plan for a study. Raises UserError where it has none."""
+    request = Request(
+        space=study.space,
+        samples=study.samples,
+        epochs=study.epochs,
+        slots=study.slots,
+        seed=child_seed(study.seed, "search"),
+        settings=study.settings,
     )
+    return strategy.plan(request)
+
+
+def _search(session: Session, plan: GridPlan | TunePlan, past: list[Event]) -> None:
     if isinstance(plan, GridPlan):
         from bench.engines import serial
 

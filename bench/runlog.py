@@ -28,7 +28,6 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, observers: tuple[Callable[[Event, RunState], None], ...] = ()) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._observers = observers
         self._lock_file = _lock(folder)
@@ -75,7 +74,11 @@ class RunLog:
 
 
 def _lock(folder: Path) -> IO[str]:
-    file = (folder / "lock").open("w")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise UserError(f"Cannot write in {folder} ({error.strerror}): give another --results.") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

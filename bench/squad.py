@@ -68,7 +68,8 @@ def parse_squad(content: bytes, name: str) -> list[Example]:
         raise UserError(f"{name} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from None
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{name}, line {error.lineno}: not JSON ({error.msg}): correct that line or give a file in SQuAD's JSON."
+            f"{name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}): correct that place or give a "
+            "file in SQuAD's JSON."
         ) from None
     except (RecursionError, ValueError):
         raise UserError(f"{name} is nested too deeply or holds too long a number: give SQuAD's JSON.") from None
@@ -106,7 +107,7 @@ class _Reader:
             question = self._text(qa, "question", here)
             entries = self._list(qa, "answers", here)
             if not entries:
-                raise self._wrong(f"{here}.answers", "one answer or more, found none")
+                raise self._wrong(f"{here}.answers", "one answer or more, found none (SQuAD 2.0's are left out)")
             answers = [self._answer(e, f"{here}.answers[{i}]", context) for i, e in enumerate(entries)]
             found.append(
                 Example(id=identity, article=article, question=question, context=context, answers=tuple(answers))

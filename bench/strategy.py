@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +99,22 @@ class Strategy:
             values[name] = _parse(name, text, values[name])
         return values
 
+    def plan(self, request: Request) -> GridPlan | TunePlan:
+        """What `build` makes. Raises UserError where it fails, which is the settings' fault or the strategy's own."""
+        try:
+            plan = self.build(request)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise UserError(
+                f"Strategy {self.name} cannot plan this study ({type(error).__name__}: {error}, at "
+                f"{Path(place.filename).name}:{place.lineno}): change its settings with --set, or the strategy."
+            ) from error
+        if not isinstance(plan, (GridPlan, TunePlan)):
+            raise UserError(
+                f"Strategy {self.name} planned a {type(plan).__name__}: `build` must return a GridPlan or a TunePlan."
+            )
+        return plan
+
     def check(self, workload: Workload) -> None:
         """Raises UserError where trials must be resumed or copied and the workload cannot be saved."""
         if (self.pauses or self.copies) and not workload.checkpoints:
@@ -168,4 +185,7 @@ def _checked(candidate: object, where: str, source: Path | None) -> Strategy:
 
     if not isinstance(candidate, Strategy):
         raise UserError(f"{where} does not set STRATEGY to a bench.strategy.Strategy: see docs/strategies.md.")
+    own = _builtin().get(candidate.name)
+    if own is not None and (source is None or source.resolve() != own.resolve()):
+        raise UserError(f"{where} calls itself '{candidate.name}', as one of the suite's does: give it another name.")
     return replace(candidate, source=source)

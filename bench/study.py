@@ -11,7 +11,8 @@ from typing import Any, Literal
 from bench.space import SearchSpace
 
 EngineName = Literal["ray", "serial", "virtual"]
-ENGINES: tuple[EngineName, ...] = ("ray", "serial", "virtual")
+ENGINES: tuple[EngineName, ...] = ("ray", "serial")
+"""Those that can be asked for; records of virtual time keep their own name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ def test_names_the_place_that_is_wrong(path: list[Any], replacement: Any, named:
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (b'{"data": [\n  {"paragraphs": }\n]}', "line 2: not JSON"),
+        (b'{"data": [\n  {"paragraphs": }\n]}', "line 2, column 18: not JSON"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"data": ' + b"9" * 5000 + b"}", "too long a number"),

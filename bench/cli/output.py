@@ -31,8 +31,13 @@ def show_report(report: Report, *, as_json: bool = False, as_csv: bool = False, 
 
 def run_names(results: Path) -> list[str]:
     """The ids of the runs under `results`, oldest first."""
-    journals = (results / "runs").glob(f"*/{JOURNAL_NAME}")
+    journals = (path for path in (results / "runs").glob(f"*/{JOURNAL_NAME}") if path.stat().st_size)
     return [path.parent.name for path in sorted(journals, key=lambda path: path.stat().st_mtime)]
+
+
+def no_runs(results: Path) -> UserError:
+    """What to say where no run has been made yet."""
+    return UserError(f"There are no runs in {results.absolute() / 'runs'} yet: start with `make bench STRATEGY=bohb`.")
 
 
 def find_run(name: str, results: Path) -> Path:
@@ -46,5 +51,5 @@ def find_run(name: str, results: Path) -> Path:
     if hits:
         raise UserError(f"'{name}' begins the names of {len(hits)} runs ({', '.join(hits[:4])}): give more of it.")
     if not names:
-        raise UserError(f"There are no runs in {results}/runs yet: start one with `sweepmark run --strategy bohb`.")
+        raise no_runs(results)
     raise UserError(f"There is no run '{name}'{did_you_mean(name, names)}")

@@ -29,7 +29,7 @@ def report(
     RUN is an id, the beginning of one, a run's folder, or a record.json. With none named, all runs under results/runs
     are compared; where there are none, the committed records in results/records are.
     """
-    from bench.cli.output import find_run, run_names, show_report
+    from bench.cli.output import find_run, no_runs, run_names, show_report
     from bench.record import load_record, record_run
     from bench.report import compare, published_report, report_run
 
@@ -45,6 +45,6 @@ def report(
         if not records:
             records = [load_record(path) for path in sorted((results / "records").glob("*/record.json"))]
         if not records:
-            raise UserError(f"There are no runs in {results}/runs yet: start one with `sweepmark run --strategy bohb`.")
+            raise no_runs(results)
         chosen = report_run(records[0], None) if len(records) == 1 else compare(records)
     show_report(chosen, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)

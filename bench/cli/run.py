@@ -75,7 +75,7 @@ def run(strategy: str, seed: int, seeds: int, no_baseline: bool, fresh: bool, as
     for study in studies:
         if not chosen.serial and not no_baseline:
             manual = options | {"strategy_name": BASELINE, "settings": (), "engine": None, "seed": study.seed}
-            baseline = runner.baseline(runner.study(**manual))
+            baseline = runner.baseline(runner.study(**manual), of=study)
             records.append(baseline)
         records.append(runner.run(study))
     report = report_run(records[-1], baseline) if seeds == 1 else compare(records)

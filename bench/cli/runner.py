@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -17,14 +18,20 @@ from bench.journal import JOURNAL_NAME
 from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
-from bench.run import Interrupted, run_folder, run_study
-from bench.seeds import child_seed
-from bench.strategy import GridPlan, Request, Strategy, load_strategy
+from bench.run import Interrupted, plan_study, run_folder, run_study
+from bench.strategy import GridPlan, Strategy, load_strategy
 from bench.study import EngineName, Study
 from bench.workload import load_recipe, load_workload
 
-EXIT_INTERRUPTED = 130
 EXIT_STALLED = 1
+
+
+def program() -> str:
+    """How this program was called, such that it can be typed again."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{os.path.relpath(sys.executable)} -m bench"
+    return called.name if shutil.which(called.name) == str(called) else os.path.relpath(called)
 
 
 class Runner:
@@ -67,8 +74,6 @@ class Runner:
         task, how = load_workload(workload), load_recipe(recipe)
         strategy = self.strategy(strategy_name)
         strategy.check(task)
-        if engine == "virtual":
-            raise UserError("The virtual engine is not part of this version: leave --engine out to run for real.")
         hardware = require_profile(profile, self._probe)
         space = task.search_space.override(
             lr_lower=lr_lower, lr_upper=lr_upper, bs_choices=bs_choices, wd_choices=wd_choices
@@ -105,7 +110,7 @@ class Runner:
             deepspeed=str(deepspeed) if deepspeed else None,
         )
         if strategy.serial:  # its plan is made of nothing but the study, and says how many trials there are
-            plan = strategy.build(Request(space, samples, epochs, 1, child_seed(seed, "search"), resolved))
+            plan = plan_study(study, strategy)
             study = replace(study, samples=len(plan.configs) if isinstance(plan, GridPlan) else samples)
         if engine is not None and engine != study.engine:
             raise UserError(
@@ -129,13 +134,17 @@ class Runner:
             raise UserError(f"--set {text} has no value: write --set NAME=VALUE.")
         return name.strip(), value.strip()
 
-    def baseline(self, study: Study) -> Record:
-        """The manual baseline of this study: found, or announced and run."""
-        found = self.find_baseline(study)
-        if found is None:
+    def baseline(self, study: Study, *, of: Study) -> Record:
+        """The manual baseline of a study, `of`: found, or announced and run. Raises UserError, before anything runs,
+        where the study's own strategy has no plan for it."""
+        if self.find_baseline(study) is None:
+            plan_study(of, self.strategy(of.strategy_file or of.strategy))
+            begun = (run_folder(self._results, study) / JOURNAL_NAME).exists()
             click.echo(
-                f"No manual baseline for {study.workload} ({study.recipe}) on profile {study.profile} with seed "
-                f"{study.seed} yet: running it first, {study.samples} trials one after the other.",
+                "The manual baseline was begun and not finished: going on with it first."
+                if begun
+                else f"No manual baseline with these settings on profile {study.profile} yet: running it first, "
+                f"{study.samples} trials one after the other.",
                 err=True,
             )
         return self.run(study)
@@ -168,20 +177,23 @@ class Runner:
         strategy = self.strategy(study.strategy_file or study.strategy)
         profile = load_profile(study.profile)
         provenance = collect() | {"probe": self._probe.to_dict()}
-        signal.signal(signal.SIGTERM, _interrupt)
+        signals: list[int] = [signal.SIGINT]
+
+        def interrupt(signum: int, frame: object) -> None:
+            signals.append(signum)
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, interrupt)
         try:
             with progress_view(study, profile.unit) as view:
                 return run_study(
                     study, strategy, profile, results=self._results, provenance=provenance, observers=(view.show,)
                 )
         except Interrupted as reason:
-            click.echo(f"{reason}. Everything up to the last epoch is kept; to go on:", err=True)
-            click.echo(f"  sweepmark resume {folder.name} --results {self._results}", err=True)
-            sys.exit(EXIT_STALLED if reason.stalled else EXIT_INTERRUPTED)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+            click.echo(f"{reason}. Everything up to the last epoch is kept: give the same command again to go on, or",
+                       err=True)  # fmt: skip
+            click.echo(f"  {program()} resume {folder.name} --results {self._results}", err=True)
+            sys.exit(EXIT_STALLED if reason.stalled else 128 + signals[-1])
 
 
 def _set_aside(folder: Path) -> None:

@@ -67,6 +67,8 @@ def prepare_in_process(task: TrainingTask) -> dict[str, Any]:
 
 
 def _messages(work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+    # A child that is killed leaves semaphores that the tracker cleans up; that it says so helps nobody.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, os.getpid(), work, *arguments), daemon=True)

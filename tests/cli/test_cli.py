@@ -61,7 +61,7 @@ def test_help_loads_neither_torch_nor_ray_and_answers_at_once() -> None:
         ("run --stratgy bohb", "--strategy"),
         ("run --strategy bohb --profile v100", "use --profile cpu here"),
         ("run --strategy bohb --engine serial", "runs on the ray engine"),
-        ("run --strategy bohb --engine virtual", "virtual engine is not part"),
+        ("run --strategy bohb --engine virtual", "'virtual' is not one of"),
         ("run --strategy bohb --set eta=3", "no setting 'eta'"),
         ("run --strategy bohb --set eta", "--set NAME=VALUE"),
         ("run --strategy bohb --lr-lower 1 --lr-upper 0.1", "smaller lower"),
@@ -96,6 +96,32 @@ def test_a_mistake_is_one_sentence(
     assert "Traceback" not in stderr
     assert len(stderr.strip().splitlines()) <= 4
     assert list(tmp_path.iterdir()) == [], "nothing is left half-written"
+
+
+@pytest.mark.parametrize(
+    ("source", "args", "words"),
+    [
+        (None, "asha --epochs 2 --set grace_period=50", "grace_period must be <= max_t"),
+        ("def build(request): raise RuntimeError('no idea')", "", "RuntimeError: no idea, at own.py:2"),
+        ("def build(request): return 3", "", "planned a int"),
+    ],
+)
+def test_a_strategy_without_a_plan_is_told_before_anything_runs(
+    source: str | None,
+    args: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(f"from bench.strategy import Strategy\n{source}\nSTRATEGY = Strategy('own', 'mine', build)\n")
+    strategy = args.split() if source is None else [str(path)]
+    assert call("run", "--results", tmp_path / "results", "--strategy", *strategy, monkeypatch=monkeypatch) == 2
+    stderr = capsys.readouterr().err
+    assert words in stderr
+    assert "Traceback" not in stderr
+    assert not list(tmp_path.glob("results/runs/*/events.jsonl"))
 
 
 @pytest.mark.parametrize("command", ["strategies", "strategies pbt", "workloads", "workloads tiny-squad", "profiles"])

@@ -78,8 +78,8 @@ def test_a_signal_ends_in_order_and_says_how_to_go_on(by: signal.Signals, tmp_pa
     else:
         process.send_signal(by)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "sweepmark resume bohb-" in stderr
+    assert process.returncode == 128 + by, stderr
+    assert "-m bench resume bohb-" in stderr
     assert "Traceback" not in stderr
     assert isinstance(events(tmp_path)[-1], RunInterrupted)
     if by == signal.SIGINT:
