@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
 }
 OBJECT_STORE_BYTES = 100 * 2**20
+MAX_TEMPORARY_PATH = 25
 
 
 def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
@@ -126,17 +127,23 @@ def _local_cluster(*, cpus: int, gpus: int) -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="ray")
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts one of its own in place, which prints a stack and exits
+    # A folder of its own, since /tmp/ray belongs to whoever used Ray first on a shared machine; a short one, since the
+    # paths of its sockets may have 107 bytes at most.
+    temporary = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="ray-", dir=temporary if len(temporary) <= MAX_TEMPORARY_PATH else "/tmp")
     try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=folder,
+        )
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts one of its own in place, which prints a stack and exits
         yield
     finally:
         ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)

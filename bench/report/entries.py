@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import median
 from typing import Any
 
 from bench.ledger import cost_ratio
 from bench.record import Record
-from bench.report.wording import run_type
+from bench.report.keys import Keyed, difference
+from bench.report.labels import labels
 from bench.study import Study
 from bench.trials import Clock, Trial, cost_to_target
 
-KEY_FIELDS = (
-    "workload", "recipe", "profile", "epochs", "final epochs", "devices per trial", "model", "data set", "DeepSpeed",
-    "simulation",
-)  # fmt: skip
-"""The parts of `Study.comparison_key`, in its order."""
+NO_BASELINE = "there is no manual baseline"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One run in a comparison. `group`: equal for runs that differ in their seed alone. `baseline`: the manual run it
-    is measured against (None: `refusal` says why). `target`: theta_1, the median loss of the comparable manual
-    winners. `group_label`: `label` without what tells the runs of one group apart."""
+    """One run in a comparison. `group`: equal for runs that differ in their seed alone. `search_key`: equal where
+    searches may compare. `baseline`: the manual run it is measured against (None: `refusal` says why). `target`:
+    theta_1, the median loss of the comparable manual winners. `group_label`: `label` without what tells the runs of one
+    group apart."""
 
     record: Record
     study: Study
     label: str
     group: str
     group_label: str
+    search_key: tuple[Any, ...]
     baseline: Record | None
     refusal: str
     target: float | None
@@ -43,11 +39,24 @@ class Entry:
     def is_manual(self) -> bool:
         return self.study.strategy == "manual"
 
+    @property
+    def reached(self) -> bool:
+        """Whether a trial at full fidelity was as good as the target."""
+        trace = self.record.trace
+        return bool(trace) and self.target is not None and trace[-1].eval_loss <= self.target
+
     def ratio(self, clock: Clock) -> float | None:
         """cost(strategy) / cost(manual) of the whole search; None where either is unknown."""
         if self.baseline is None:
             return None
         return cost_ratio(search_cost(self.record, clock), search_cost(self.baseline, clock))
+
+    @property
+    def train_ratio(self) -> float | None:
+        """The ratio of what was spent on training alone; None where time is not split."""
+        if self.baseline is None:
+            return None
+        return cost_ratio(train_cost(self.record), train_cost(self.baseline))
 
     def to_target(self, clock: Clock) -> float | None:
         """T(theta_1) in device-minutes; infinite where it was not reached, None without a target or a known cost."""
@@ -59,11 +68,32 @@ class Entry:
         """rho = T_strategy / T_manual; None where either was not reached or is unknown."""
         if self.baseline is None or self.target is None:
             return None
-        reference = cost_to_target(self.baseline.trace, self.target, clock)
-        own = self.to_target(clock)
-        if own is None or math.isinf(own) or math.isinf(reference):
+        return _finite_ratio(self.to_target(clock), cost_to_target(self.baseline.trace, self.target, clock))
+
+    def random_order(self, clock: Clock) -> float | None:
+        """What its baseline's grid would have cost to the target in a random order, on average."""
+        if self.baseline is None or self.target is None:
             return None
-        return cost_ratio(own, reference)
+        return random_order_cost(self.baseline, self.target, clock)
+
+    def random_order_ratio(self, clock: Clock) -> float | None:
+        """T_strategy over the grid's expected cost in a random order; None where either is unknown or infinite."""
+        return _finite_ratio(self.to_target(clock), self.random_order(clock))
+
+
+def entries(records: Sequence[Record], baselines: Sequence[Record] = ()) -> list[Entry]:
+    """The runs with their baselines: a comparable manual run of the same seed, or else the first comparable one, from
+    `baselines` and the records themselves. A search that is not over has none and is none."""
+    keyed = [Keyed.of(r) for r in records]
+    manuals = [k for k in [Keyed.of(b) for b in baselines] + keyed if k.study.strategy == "manual" and k.search_is_over]
+    by_key: dict[tuple[Any, ...], list[Keyed]] = {}
+    for manual in manuals:
+        by_key.setdefault(manual.search_key, []).append(manual)
+    choices: dict[str, _Baselines] = {}
+    for one in keyed:  # once for all runs of the same conditions: with many seeds a search for each would be quadratic
+        if one.conditions not in choices:
+            choices[one.conditions] = _Baselines.of(one, by_key.get(one.search_key, []), manuals)
+    return [_entry(k, label, choices[k.conditions]) for k, label in zip(keyed, labels(keyed), strict=True)]
 
 
 def search_cost(record: Record, clock: Clock) -> float | None:
@@ -72,25 +102,15 @@ def search_cost(record: Record, clock: Clock) -> float | None:
     return costs.allocated_device_min if clock == "allocated" else costs.busy_device_min
 
 
-def incomparable(record: Record, other: Record) -> str:
-    """Why no cost ratio between two runs means anything; empty where one does."""
-    return _difference(_Keyed.of(record), _Keyed.of(other))
+def train_cost(record: Record) -> float | None:
+    """Device-minutes of the search's training steps; None where time is not split."""
+    by_phase = record.costs.search.by_phase_device_min
+    return None if by_phase["unsplit"] else by_phase["train"]
 
 
-def entries(records: Sequence[Record], baselines: Sequence[Record] = ()) -> list[Entry]:
-    """The runs with their baselines: a comparable manual run of the same seed, or else the first comparable one, from
-    `baselines` and the records themselves."""
-    keyed = [_Keyed.of(r) for r in records]
-    manuals = [k for k in [_Keyed.of(b) for b in baselines] + keyed if k.study.strategy == "manual"]
-    by_key: dict[tuple[Any, ...], list[_Keyed]] = {}
-    for manual in manuals:
-        by_key.setdefault(manual.key, []).append(manual)
-    choices: dict[str, _Baselines] = {}
-    for one in keyed:  # once for all runs of the same conditions: with many seeds a search for each would be quadratic
-        if one.conditions not in choices:
-            choices[one.conditions] = _Baselines.of(one, by_key.get(one.key, []), manuals)
-    labels = _labels(keyed)
-    return [_entry(k, label, choices[k.conditions]) for k, label in zip(keyed, labels, strict=True)]
+def ranking_clock(entries: Sequence[Entry]) -> Clock:
+    """What is ranked by: allocated cost where it is known of all, else busy."""
+    return "allocated" if all(search_cost(e.record, "allocated") is not None for e in entries) else "busy"
 
 
 def geometric_median(ratios: Sequence[float]) -> float:
@@ -118,103 +138,51 @@ def _hits(trial: Trial, target: float) -> bool:
     return trial.best_loss is not None and trial.best_loss <= target
 
 
-@dataclass(frozen=True)
-class _Keyed:
-    record: Record
-    study: Study
-    key: tuple[Any, ...]
-    hashes: dict[str, Any]
-
-    @classmethod
-    def of(cls, record: Record) -> _Keyed:
-        study = record.parsed_study()
-        hashes = record.provenance.get("hashes")
-        return cls(record, study, study.comparison_key(), hashes if isinstance(hashes, dict) else {})
-
-    @cached_property
-    def conditions(self) -> str:
-        """Equal for runs to which the same manual runs compare."""
-        return json.dumps([list(self.key), self.hashes], sort_keys=True, default=str)
-
-    @property
-    def group(self) -> str:
-        study = self.study
-        plan = [study.strategy, dict(study.settings), study.samples, study.devices, self.record.study["space"]]
-        return json.dumps([*plan, list(self.key)], sort_keys=True, default=str)
-
-
-def _difference(one: _Keyed, other: _Keyed) -> str:
-    pairs = zip(KEY_FIELDS, one.key, other.key, strict=True)
-    differing = [f"{name} {_said(a)} against {_said(b)}" for name, a, b in pairs if a != b]
-    shared = sorted(one.hashes.keys() & other.hashes.keys())
-    differing += [f"another {name} (its hash differs)" for name in shared if one.hashes[name] != other.hashes[name]]
-    return ", ".join(differing)
-
-
-def _said(value: Any) -> str:
-    if value is None:
-        return "default"
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+def _finite_ratio(cost: float | None, reference: float | None) -> float | None:
+    if cost is None or reference is None or math.isinf(cost) or math.isinf(reference):
+        return None
+    return cost_ratio(cost, reference)
 
 
 @dataclass(frozen=True)
 class _Baselines:
-    """The manual runs that compare to runs of some conditions: the first, those by seed, and their median winner."""
+    """The manual runs that compare to runs of some conditions, and the median loss of their winners."""
 
-    first: Record | None
-    by_seed: dict[int, Record]
+    usable: tuple[Keyed, ...]
     target: float | None
     refusal: str
 
     @classmethod
-    def of(cls, keyed: _Keyed, same_key: list[_Keyed], manuals: list[_Keyed]) -> _Baselines:
-        usable = [m for m in same_key if not _difference(keyed, m)]
+    def of(cls, keyed: Keyed, same_key: list[Keyed], manuals: list[Keyed]) -> _Baselines:
+        if not keyed.search_is_over:
+            return cls((), None, "its search is not over")
+        usable = tuple(m for m in same_key if not difference(keyed, m))
         if not usable:
-            return cls(None, {}, None, _difference(keyed, manuals[0]) if manuals else "there is no manual baseline")
+            return cls((), None, difference(keyed, manuals[0]) if manuals else NO_BASELINE)
         losses = [m.record.winner.eval_loss for m in usable if m.record.winner is not None]
-        by_seed = {m.study.seed: m.record for m in reversed(usable)}
-        return cls(usable[0].record, by_seed, median(losses) if losses else None, "")
+        return cls(usable, median(losses) if losses else None, "")
+
+    def for_run(self, keyed: Keyed) -> Record | None:
+        """The run itself where it is one of them; else of the same seed before others, and among these one whose
+        winner was retrained for as long."""
+        if any(m.record is keyed.record for m in self.usable):
+            return keyed.record
+        own = keyed.study
+        nearest = sorted(
+            self.usable, key=lambda m: (m.study.seed != own.seed, m.study.final_epochs != own.final_epochs)
+        )
+        return nearest[0].record if nearest else None
 
 
-def _entry(keyed: _Keyed, label: tuple[str, str], choice: _Baselines) -> Entry:
+def _entry(keyed: Keyed, label: tuple[str, str], choice: _Baselines) -> Entry:
     return Entry(
         record=keyed.record,
         study=keyed.study,
         label=label[1],
         group=keyed.group,
         group_label=label[0],
-        baseline=choice.by_seed.get(keyed.study.seed, choice.first),
+        search_key=keyed.search_key,
+        baseline=choice.for_run(keyed),
         refusal=choice.refusal,
         target=choice.target,
     )
-
-
-def _labels(keyed: list[_Keyed]) -> list[tuple[str, str]]:
-    """Run types with as much behind them as tells groups apart, and with as much as tells the runs apart."""
-    groups = _told_apart(
-        [run_type(k.study) for k in keyed],
-        [k.study.profile for k in keyed],
-        [k.study.recipe for k in keyed],
-        [k.study.workload for k in keyed],
-        [f"{k.study.samples} trials" for k in keyed],
-    )
-    runs = _told_apart(groups, [f"seed {k.study.seed}" for k in keyed], [k.record.run_id for k in keyed])
-    counts = Counter(runs)
-    seen: Counter[str] = Counter()
-    for i, label in enumerate(runs):
-        if counts[label] > 1:  # the same run given twice
-            seen[label] += 1
-            runs[i] = f"{label} ({seen[label]})"
-    return list(zip(groups, runs, strict=True))
-
-
-def _told_apart(labels: list[str], *details: list[str]) -> list[str]:
-    """Labels that several runs share, each with those of the details in which these differ."""
-    for detail in details:
-        members: dict[str, set[str]] = {}
-        for label, said in zip(labels, detail, strict=True):
-            members.setdefault(label, set()).add(said)
-        labels = [
-            f"{label}, {said}" if len(members[label]) > 1 else label for label, said in zip(labels, detail, strict=True)
-        ]
-    return labels
