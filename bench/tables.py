@@ -10,17 +10,19 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table as RichTable
 
 MISSING = "-"
-WRAPPED_WIDTH = 30
+WRAPPED_WIDTH = 24
 """Characters that a column of prose is given at least."""
+SWAPPED_MOST = 3
+"""So many rows may become columns on a narrow terminal; more stay rows."""
 GAP = 2
 """Characters between two columns on a terminal; rich counts its padding after the last one too."""
 
@@ -66,7 +68,7 @@ class Column:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
     """`name` identifies it in JSON. `strong`: indices of rows that stand out, which a cell's text must say too.
-    `notes`: sentences below it."""
+    `notes`: sentences below it. `identity`: so many leading columns name a row."""
 
     name: str
     title: str
@@ -74,6 +76,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
     strong: frozenset[int] = frozenset()
+    identity: int = 1
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -127,23 +130,45 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def to_terminal(self, console: Console) -> None:
-        """Print it in the width there is: as it is, or with rows and columns swapped, or row by row. Nothing is cut."""
+        """Print it in the width there is: as it is, or with rows and columns swapped, or in pieces below each other
+        that share its first column, or row by row. Nothing is cut."""
         from rich.padding import Padding
         from rich.text import Text
 
         columns, rows = self.visible()
-        console.print(Text(clean(self.title), style="bold"))
+        print_trimmed(console, Text(clean(self.title), style="bold"))
         if not rows:
             console.print(Text("  (none)"))
-        elif _width(columns, rows) <= console.width:
-            console.print(_upright(columns, rows, self.strong, console.width))
-        elif _swapped_width(columns, rows) <= console.width:
-            console.print(_swapped(columns, rows, self.strong, console.width))
-        else:
-            for row in rows:
-                console.print(_block(columns, row))
+        for part in self._parts(columns, rows, console.width) if rows else ():
+            print_trimmed(console, part)
         for note in self.notes:
-            console.print(Padding(Text(clean(note)), (0, 0, 0, 2)))
+            print_trimmed(console, Padding(Text(clean(note)), (0, 0, 0, 2)))
+
+    def _parts(self, columns: list[Column], rows: list[list[str]], available: int) -> list[RenderableType]:
+        if _width(columns, rows) <= available:
+            return [_upright(columns, rows, self.strong, available)]
+        if len(rows) <= SWAPPED_MOST and _swapped_width(columns, rows) <= available:
+            return [_swapped(columns, rows, self.strong, available)]
+        pieces = _pieces(_widths(columns, rows), self.identity, available)
+        if not pieces:
+            return [_block(columns, row) for row in rows]
+        parts: list[RenderableType] = []
+        for kept in pieces:
+            own = [[row[i] for i in kept] for row in rows]
+            parts += ["", _upright([columns[i] for i in kept], own, self.strong, available)]
+        return parts[1:]
+
+
+def print_trimmed(console: Console, renderable: RenderableType) -> None:
+    """Print without blanks at the ends of lines."""
+    from rich.segment import Segment, Segments
+
+    for line in console.render_lines(renderable, pad=False):
+        while line and not line[-1].text.strip():
+            line.pop()
+        if line:
+            line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+        console.print(Segments([*line, Segment.line()]), end="")
 
 
 def clean(text: str) -> str:
@@ -191,8 +216,22 @@ def _width(columns: list[Column], rows: list[list[str]]) -> int:
     return _total(_widths(columns, rows))
 
 
+def _pieces(widths: list[int], identity: int, available: int) -> list[list[int]]:
+    """Columns shared out to as few tables as fit in the width, each beginning with the identity; none where one does
+    not fit."""
+    first = list(range(identity))
+    pieces = [first]
+    for i in range(identity, len(widths)):
+        if _total([widths[k] for k in (*first, i)]) > available:
+            return []
+        if _total([widths[k] for k in (*pieces[-1], i)]) > available:
+            pieces.append(first)
+        pieces[-1] = [*pieces[-1], i]
+    return pieces
+
+
 def _swapped_width(columns: list[Column], rows: list[list[str]]) -> int:
-    prose = {i for i, c in enumerate(columns) if c.wraps}
+    prose = {i for i, c in enumerate(columns) if i and c.wraps}
     return _total([max(_word(c.label) for c in columns), *(_swapped_cell_width(row, prose) for row in rows)])
 
 
@@ -205,14 +244,15 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + GAP * len(widths) - 1
 
 
-def _spread(needed: list[int], wanted: list[int], available: int) -> list[int]:
-    """The needed widths, widened towards the wanted ones, the smallest wants first, as far as there is room."""
+def _spread(needed: list[int], wanted: list[int], available: int, prose: Collection[int] = ()) -> list[int]:
+    """The needed widths, widened towards the wanted ones as far as there is room: prose first, then the smallest wants.
+    Without room prose wraps in many rows, others in the header alone."""
     widths = list(needed)
     room = available - _total(needed)
-    for i in sorted(range(len(widths)), key=lambda i: wanted[i] - needed[i]):
-        more = max(0, min(wanted[i] - needed[i], room))
-        widths[i] += more
-        room -= more
+    more = [max(0, w - n) for w, n in zip(wanted, needed, strict=True)]
+    for i in sorted(range(len(widths)), key=lambda i: (i not in prose, more[i])):
+        widths[i] += min(more[i], room)
+        room -= min(more[i], room)
     return widths
 
 
@@ -228,7 +268,8 @@ def _upright(columns: list[Column], rows: list[list[str]], strong: frozenset[int
 
     table = _frame()
     wanted = [max([len(c.label), *(len(row[i]) for row in rows)]) for i, c in enumerate(columns)]
-    widths = _spread(_widths(columns, rows), wanted, available)
+    prose = [i for i, c in enumerate(columns) if c.wraps]
+    widths = _spread(_widths(columns, rows), wanted, available, prose)
     for column, width in zip(columns, widths, strict=True):
         table.add_column(Text(clean(column.label)), justify=column.align, width=width, overflow="fold")
     for index, row in enumerate(rows):
@@ -240,7 +281,7 @@ def _upright(columns: list[Column], rows: list[list[str]], strong: frozenset[int
 def _swapped(columns: list[Column], rows: list[list[str]], strong: frozenset[int], available: int) -> RichTable:
     from rich.text import Text
 
-    prose = {i for i, c in enumerate(columns) if c.wraps}
+    prose = {i for i, c in enumerate(columns) if i and c.wraps}
     needed = [max(_word(c.label) for c in columns), *(_swapped_cell_width(row, prose) for row in rows)]
     wanted = [max(len(c.label) for c in columns), *(max(map(len, row)) for row in rows)]
     first, *others = _spread(needed, wanted, available)

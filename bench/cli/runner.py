@@ -154,7 +154,7 @@ class Runner:
         for path in sorted((self._results / "runs").glob("manual-*/record.json")):
             record = record_run(path.parent)
             other = Study.from_dict(record.study)
-            same = other.comparison_key() == study.comparison_key() and other.space == study.space
+            same = _search_key(other) == _search_key(study) and other.space == study.space
             if same and other.seed == study.seed and record.status == "finished":
                 return record
         return None
@@ -194,6 +194,11 @@ class Runner:
                        err=True)  # fmt: skip
             click.echo(f"  {program()} resume {folder.name} --results {self._results}", err=True)
             sys.exit(EXIT_STALLED if reason.stalled else 128 + signals[-1])
+
+
+def _search_key(study: Study) -> tuple[Any, ...]:
+    """What two searches must share; the final retrain is in the cost of neither."""
+    return replace(study, final_epochs=0).comparison_key()
 
 
 def _set_aside(folder: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.record import Record
-from bench.report.costs import cost_table, phase_table, target_table
+from bench.report.costs import cost_table
 from bench.report.entries import entries
+from bench.report.head import head
 from bench.report.model import Report
+from bench.report.phases import phase_table
+from bench.report.target import target_table
 from bench.report.trials import best_table, trial_table
 from bench.report.warnings import comparison_warnings, refusals, run_warnings
 from bench.report.written import written_comparison
@@ -35,6 +38,7 @@ def report_run(record: Record, baseline: Record | None) -> Report:
         warnings=tuple(comparison_warnings(sides) if others else [*run_warnings(record), *refusals(sides)]),
         comparison=tuple(written_comparison(sides)),
         csv_table="trials",
+        head=head(sides),
     )
 
 
@@ -56,4 +60,5 @@ def compare(records: Sequence[Record]) -> Report:
         warnings=tuple(comparison_warnings(sides)),
         comparison=tuple(written_comparison(sides)),
         csv_table="costs",
+        head=head(sides),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.ledger import cost_ratio
 from bench.record import Record
-from bench.report.keys import Keyed, difference
+from bench.report.keys import Keyed, difference, search_is_over
 from bench.report.labels import labels
 from bench.study import Study
 from bench.trials import Clock, Trial, cost_to_target
@@ -85,7 +85,8 @@ def entries(records: Sequence[Record], baselines: Sequence[Record] = ()) -> list
     """The runs with their baselines: a comparable manual run of the same seed, or else the first comparable one, from
     `baselines` and the records themselves. A search that is not over has none and is none."""
     keyed = [Keyed.of(r) for r in records]
-    manuals = [k for k in [Keyed.of(b) for b in baselines] + keyed if k.study.strategy == "manual" and k.search_is_over]
+    candidates = [Keyed.of(b) for b in baselines] + keyed
+    manuals = [k for k in candidates if k.study.strategy == "manual" and search_is_over(k.record)]
     by_key: dict[tuple[Any, ...], list[Keyed]] = {}
     for manual in manuals:
         by_key.setdefault(manual.search_key, []).append(manual)
@@ -146,32 +147,35 @@ def _finite_ratio(cost: float | None, reference: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class _Baselines:
-    """The manual runs that compare to runs of some conditions, and the median loss of their winners."""
+    """The manual runs that compare to runs of some conditions: the first, those by seed, and their winners' median."""
 
-    usable: tuple[Keyed, ...]
+    first: Record | None
+    by_seed: dict[int, list[Keyed]]
     target: float | None
     refusal: str
 
     @classmethod
     def of(cls, keyed: Keyed, same_key: list[Keyed], manuals: list[Keyed]) -> _Baselines:
-        if not keyed.search_is_over:
-            return cls((), None, "its search is not over")
-        usable = tuple(m for m in same_key if not difference(keyed, m))
+        if not search_is_over(keyed.record):
+            return cls(None, {}, None, "the search is not over")
+        usable = [m for m in same_key if not difference(keyed, m)]
         if not usable:
-            return cls((), None, difference(keyed, manuals[0]) if manuals else NO_BASELINE)
+            return cls(None, {}, None, difference(keyed, manuals[0]) if manuals else NO_BASELINE)
         losses = [m.record.winner.eval_loss for m in usable if m.record.winner is not None]
-        return cls(usable, median(losses) if losses else None, "")
+        by_seed: dict[int, list[Keyed]] = {}
+        for manual in usable:
+            by_seed.setdefault(manual.study.seed, []).append(manual)
+        return cls(usable[0].record, by_seed, median(losses) if losses else None, "")
 
     def for_run(self, keyed: Keyed) -> Record | None:
-        """The run itself where it is one of them; else of the same seed before others, and among these one whose
-        winner was retrained for as long."""
-        if any(m.record is keyed.record for m in self.usable):
+        """The run itself where it is manual; else one of the same seed, rather one whose winner was retrained for as
+        long; else the first."""
+        same_seed = self.by_seed.get(keyed.study.seed, [])
+        if any(m.record is keyed.record for m in same_seed):
             return keyed.record
-        own = keyed.study
-        nearest = sorted(
-            self.usable, key=lambda m: (m.study.seed != own.seed, m.study.final_epochs != own.final_epochs)
-        )
-        return nearest[0].record if nearest else None
+        as_long = [m for m in same_seed if m.study.final_epochs == keyed.study.final_epochs]
+        chosen = as_long or same_seed
+        return chosen[0].record if chosen else self.first
 
 
 def _entry(keyed: Keyed, label: tuple[str, str], choice: _Baselines) -> Entry:

@@ -39,15 +39,12 @@ class Keyed:
         """The key of the search alone: the final retrain is in no search's cost."""
         return self.key[:_FINAL_EPOCHS] + self.key[_FINAL_EPOCHS + 1 :]
 
-    @property
-    def search_is_over(self) -> bool:
-        """Whether its search came to its end; one that did not has no cost to compare."""
-        return self.record.status == "finished" or any(t.purpose == "final" for t in self.record.trials)
-
     @cached_property
     def conditions(self) -> str:
         """Equal for runs to which the same manual runs compare."""
-        return json.dumps([self.search_is_over, list(self.search_key), self.hashes], sort_keys=True, default=str)
+        return json.dumps(
+            [search_is_over(self.record), list(self.search_key), self.hashes], sort_keys=True, default=str
+        )
 
     @cached_property
     def group(self) -> str:
@@ -55,6 +52,16 @@ class Keyed:
         study = self.study
         plan = [study.strategy, dict(study.settings), study.samples, study.devices, self.record.study["space"]]
         return json.dumps([*plan, list(self.key)], sort_keys=True, default=str)
+
+
+def search_is_over(record: Record) -> bool:
+    """Whether its search came to its end; one that did not has no cost to compare."""
+    return record.status == "finished" or any(t.purpose == "final" for t in record.trials)
+
+
+def incomparable(record: Record, other: Record) -> str:
+    """Why no cost ratio between two runs means anything; empty where one does."""
+    return difference(Keyed.of(record), Keyed.of(other))
 
 
 def difference(one: Keyed, other: Keyed) -> str:

@@ -21,7 +21,7 @@ def labels(keyed: Sequence[Keyed]) -> list[tuple[str, str]]:
     details = _needed_details(kinds, studies)
     groups = _joined(kinds, details)
     seeds = [f"seed {s.seed}" for s in studies]
-    runs = _joined(kinds, [*([seeds] if _tells(groups, seeds) else []), *details])
+    runs = _joined(kinds, [*([seeds] if _tells(kinds, seeds) else []), *details])
     names = [k.record.run_id for k in keyed]
     runs = _joined(runs, [names]) if _tells(runs, names) else runs
     return list(zip(groups, _numbered(runs), strict=True))
@@ -51,11 +51,11 @@ def _details(kinds: list[str], studies: list[Study]) -> Iterator[list[str]]:
 
 
 def _plans(kinds: list[str], studies: list[Study]) -> list[str]:
-    """Trials, epochs, or both (`12 x 5`), whichever differ."""
+    """Trials, epochs, or both (`12x5`), whichever differ."""
     trials = [count(s.samples, "trial") for s in studies]
     epochs = [count(s.epochs, "epoch") for s in studies]
     if _tells(kinds, trials) and _tells(kinds, epochs):
-        return [f"{s.samples} x {s.epochs}" for s in studies]
+        return [f"{s.samples}x{s.epochs}" for s in studies]
     return trials if _tells(kinds, trials) else epochs
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.tables import Table, clean, escape_markdown
+from bench.tables import Table, clean, escape_markdown, print_trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,13 +16,15 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """`csv_table`: the name of the table that CSV holds; a report is several tables, a CSV file one."""
+    """`head`: under which conditions it was measured. `csv_table`: the name of the table that CSV holds; a report is
+    several tables, a CSV file one."""
 
     title: str
     tables: tuple[Table, ...]
     warnings: tuple[str, ...]
     comparison: tuple[str, ...]
     csv_table: str
+    head: tuple[str, ...] = ()
 
     def table(self, name: str) -> Table:
         """The table of that name. Raises KeyError where there is none."""
@@ -32,11 +34,13 @@ class Report:
         raise KeyError(name)
 
     def to_terminal(self, console: Console) -> None:
-        """Print it: tables, then warnings, then the comparison."""
+        """Print it: title and head, tables, then warnings, then the comparison."""
         from rich.padding import Padding
         from rich.text import Text
 
-        console.print(Text(clean(self.title), style="bold underline"))
+        print_trimmed(console, Text(clean(self.title), style="bold underline"))
+        for line in self.head:
+            print_trimmed(console, Text(clean(line)))
         for table in self.tables:
             console.print()
             table.to_terminal(console)
@@ -48,13 +52,14 @@ class Report:
                 console.print()
                 console.print(Text(heading, style="bold"))
             for line in lines:
-                console.print(Padding(Text(mark + clean(line), style=style), (0, 0, 0, 2)))
+                print_trimmed(console, Padding(Text(mark + clean(line), style=style), (0, 0, 0, 2)))
 
     def to_dict(self) -> dict[str, Any]:
         """The whole report as plain data."""
         return {
             "schema_version": SCHEMA_VERSION,
             "title": self.title,
+            "head": list(self.head),
             "tables": {table.name: table.to_dict() for table in self.tables},
             "warnings": list(self.warnings),
             "comparison": list(self.comparison),
@@ -70,7 +75,9 @@ class Report:
 
     def to_markdown(self) -> str:
         """The whole report."""
-        parts = [f"## {escape_markdown(self.title)}\n", *(table.to_markdown() for table in self.tables)]
+        parts = [f"## {escape_markdown(self.title)}\n"]
+        parts += [f"{escape_markdown(line)}\n" for line in self.head]
+        parts += [table.to_markdown() for table in self.tables]
         for heading, lines in (("Warnings", self.warnings), ("Comparison", self.comparison)):
             if lines:
                 parts.append(f"### {heading}\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in lines) + "\n")

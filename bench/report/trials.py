@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from bench.record import Record
-from bench.report.wording import device_of
-from bench.tables import MISSING, Cell, Column, Missing, Table
+from bench.report.wording import SHORT, count, device_of
+from bench.tables import MISSING, SWAPPED_MOST, Cell, Column, Missing, Table
 from bench.trials import Trial
-
-SHORT = {"learning_rate": "lr", "batch_size": "bs", "weight_decay": "wd"}
-"""The guide's names of the hyperparameters that it has."""
 
 
 def best_trial(record: Record) -> Trial | None:
@@ -32,7 +29,7 @@ def trial_table(record: Record) -> Table:
         Column(key="runtime_s", header="runtime", unit="s", spec=".1f"),
         Column(key="state", header="state", align="left"),
         Column(key="epochs", header=f"epochs of {record.study['epochs']}"),
-        Column(key="busy_device_min", header="cost", unit=f"{device.one} min", spec=".2f"),
+        Column(key="busy_device_min", header="busy", unit=device.minutes, spec=".2f"),
         Column(key="model_based", header="model-based", align="left", data_only=True),
         Column(key="lost_s", header="lost", unit="s", spec=".1f", data_only=True),
         Column(key="trial", header="trial", align="left", data_only=True),
@@ -65,12 +62,15 @@ def trial_table(record: Record) -> Table:
         columns=tuple(columns),
         rows=tuple(rows),
         notes=tuple(_trial_notes(record, changed)),
+        identity=2,
         strong=frozenset(i for i, t in enumerate(record.search_trials) if _wins(record, t)),
     )
 
 
 def best_table(records: list[Record], labels: list[str]) -> Table:
     """The best configuration of each run: the guide's table, a row a run."""
+    short = len(records) > SWAPPED_MOST
+    low = any(record.winner is None and best_trial(record) is not None for record in records)
     names = list(dict.fromkeys(name for record in records for name in hyperparameters(record)))
     rows: list[tuple[Cell, ...]] = []
     for record, label in zip(records, labels, strict=True):
@@ -90,15 +90,15 @@ def best_table(records: list[Record], labels: list[str]) -> Table:
             )
         )
     columns = (
-        Column(key="run_type", header="run type", align="left"),
+        Column(key="run_type", header="run type", align="left", wraps=short),
         *config_columns(names),
         Column(key="eval_loss", header="eval loss", spec=".4f"),
         Column(key="runtime_s", header="total runtime", unit="s", spec=".1f"),
         Column(key="epochs", header="epochs"),
-        Column(key="full_fidelity", header="full fidelity", align="left"),
+        Column(key="full_fidelity", header="full fidelity", align="left", data_only=short and not low),
     )
     notes: tuple[str, ...] = ()
-    if any(record.winner is None for record in records):
+    if low:
         notes = (
             "full fidelity 'no': no trial is known to have trained for all its epochs; shown is the lowest loss "
             "at any, which is no incumbent and cannot win.",
@@ -120,9 +120,11 @@ def config_columns(names: list[str]) -> list[Column]:
 
 
 def shown_loss(trial: Trial) -> Cell:
-    """Best loss at full fidelity, else the last; where there is none, how the trial ended."""
+    """Best loss at full fidelity, else the last; where there is none, how the trial ended, if it did."""
     loss = trial.best_loss if trial.best_loss is not None else trial.last_loss
-    return loss if loss is not None else Missing(trial.state)
+    if loss is not None:
+        return loss
+    return Missing(trial.state) if trial.ended else Missing()
 
 
 def shown_epochs(trial: Trial) -> Cell:
@@ -134,8 +136,9 @@ def _wins(record: Record, trial: Trial) -> bool:
 
 
 def _trial_notes(record: Record, changed: bool) -> list[str]:
-    notes = [] if record.winner is None else ["*: the winner, the lowest loss at full fidelity."]
-    notes += [f"combo {t.number}: {t.state}: {t.detail}" for t in record.search_trials if t.detail]
+    epochs = count(int(record.study["epochs"]), "epoch")
+    notes = [] if record.winner is None else [f"*: the winner, the lowest loss at full fidelity (after {epochs})."]
+    notes += [f"trial {t.number}: {t.state}: {t.detail}" for t in record.search_trials if t.detail]
     if any(t.state == "summarised" for t in record.search_trials):
         notes.append("state 'summarised': only totals are known, not at which epoch the trial stopped.")
     if changed:

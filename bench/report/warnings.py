@@ -9,25 +9,25 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.record import Record
+from bench.report.costs import startup_share
 from bench.report.entries import Entry
-from bench.report.wording import listed
+from bench.report.keys import search_is_over
+from bench.report.wording import count, listed, some
 from bench.workload import load_recipe
 
 SEEDS_FOR_A_CLAIM = 5
+TROUBLE = frozenset({"nan", "oom", "timeout", "failed"})
+"""States in which a trial ended that nobody wanted to end so."""
+STARTUP_SHARE = 0.2
+"""Of a run's busy cost; below it start-up is not worth a warning."""
+RATIOS_APART = 0.1
+"""So far apart, relatively, the ratios on busy and on training time must be for one."""
 
 
 def run_warnings(record: Record) -> list[str]:
     """What is odd about one run."""
-    found: list[str] = []
-    if record.status != "finished":
-        how = "was interrupted" if record.status == "interrupted" else "is not finished"
-        found.append(f"The run {how}: its costs and its winner are those so far.")
-    if record.winner is None:
-        found.append(
-            f"No trial is known to have trained for all {record.study['epochs']} epochs with a finite loss: there is "
-            "no winner. Allow more trials or a strategy that stops fewer."
-        )
-    elif record.winner.edges:
+    found = _state_warnings(record)
+    if record.winner is not None and record.winner.edges:
         names = listed([f"{name} {record.winner.config[name]:g}" for name in record.winner.edges])
         found.append(
             f"The winner lies on an edge of the search space ({names}): a better one may lie beyond. Widen the range."
@@ -47,8 +47,10 @@ def comparison_warnings(entries: Sequence[Entry]) -> list[str]:
         for warning in run_warnings(entry.record):
             found.setdefault(warning, []).append(entry.label)
     everybody = len(entries)
-    lines = [w if len(who) == everybody else f"{_some(who)}: {w}" for w, who in found.items()]
+    lines = [w if len(who) == everybody else f"{some(who)}: {w}" for w, who in found.items()]
     lines += refusals(entries)
+    lines += startup_warnings(entries)
+    lines += final_warnings(entries)
     lines += _differing(entries, "commits", lambda p: (p.get("git") or {}).get("commit"))
     lines += _differing(entries, "machines", lambda p: p.get("host"))
     lines += provisional(entries)
@@ -61,7 +63,41 @@ def refusals(entries: Iterable[Entry]) -> list[str]:
     for entry in entries:
         if entry.baseline is None:
             reasons.setdefault(entry.refusal, []).append(entry.label)
-    return [f"No cost ratio for {_some(who)}: {reason}." for reason, who in reasons.items()]
+    return [f"No cost ratio for {some(who)}: {reason}." for reason, who in reasons.items()]
+
+
+def startup_warnings(entries: Iterable[Entry]) -> list[str]:
+    """Where much of a cost ratio is start-up, and training alone compares differently."""
+    found: dict[str, float] = {}
+    for entry in entries:
+        busy, train, share = entry.ratio("busy"), entry.train_ratio, _most_startup(entry)
+        if busy and train is not None and share > STARTUP_SHARE and abs(train / busy - 1) > RATIOS_APART:
+            found[f"{train:.2f} (busy {busy:.2f}) of {entry.label}"] = share
+    if not found:
+        return []
+    return [
+        f"Start-up is up to {max(found.values()):.0%} of a run's busy cost: much of the cost ratio is imports, which "
+        f"longer trials would dilute. On training time alone it is: {some(list(found))}."
+    ]
+
+
+def _most_startup(entry: Entry) -> float:
+    """Start-up's share of the run's busy cost or of its baseline's, whichever is more."""
+    return max(startup_share(r) or 0.0 for r in (entry.record, entry.baseline) if r is not None)
+
+
+def final_warnings(entries: Iterable[Entry]) -> list[str]:
+    """Where winners of comparable searches were retrained for different lengths."""
+    lengths: dict[object, dict[int, list[str]]] = {}
+    for entry in entries:
+        if entry.baseline is not None:
+            lengths.setdefault(entry.search_key, {}).setdefault(entry.study.final_epochs, []).append(entry.label)
+    found = []
+    for by_length in lengths.values():
+        said = [f"{count(n, 'epoch') if n else 'none'}: {some(labels)}" for n, labels in by_length.items()]
+        if len(said) > 1:
+            found.append(f"Final retrains differ ({' / '.join(said)}): search costs compare, test losses do not.")
+    return found
 
 
 def provisional(entries: Sequence[Entry]) -> list[str]:
@@ -79,9 +115,47 @@ def provisional(entries: Sequence[Entry]) -> list[str]:
     return [f"Provisional: fewer than {SEEDS_FOR_A_CLAIM} seeds ({said}); differences may be chance."]
 
 
+def _state_warnings(record: Record) -> list[str]:
+    found = []
+    if record.status != "finished":
+        found.append(_unfinished(record))
+    if record.winner is None and search_is_over(record):
+        found.append(_without_winner(record))
+    return found
+
+
+def _unfinished(record: Record) -> str:
+    """What happened, and how to go on."""
+    ended = sum(t.ended for t in record.search_trials)
+    where = "before its first trial" if not record.search_trials else f"after {ended} of its trials had ended"
+    if search_is_over(record):
+        where = "in the final retrain"
+    if record.status == "interrupted":
+        how = f"The run was interrupted {where}"
+    else:
+        how = f"The run is not finished: it is under way, or it was killed {where}"
+    return f"{how}. What is shown is what there is so far; `sweepmark resume {record.run_id}` goes on with it."
+
+
+def _without_winner(record: Record) -> str:
+    states = Counter(t.state for t in record.search_trials)
+    if not states:
+        return "The search ended without a trial: its strategy suggested none. Correct it and run again with --fresh."
+    ends = ", ".join(f"{number} {state}" for state, number in states.items() if state in TROUBLE)
+    epochs = count(int(record.study["epochs"]), "epoch")
+    if states.keys() & (TROUBLE - {"nan"}):
+        remedy = "See below the trials what ended them, mend that and run again with --fresh."
+    elif states.keys() <= {"nan"}:
+        remedy = "Lower the bounds of the learning rate."
+    else:
+        remedy = "Allow more trials or a strategy that stops fewer."
+    full = f"No trial is known to have trained for all of {epochs} with a finite loss"
+    return f"{full}{f' ({ends})' if ends else ''}: there is no winner. {remedy}"
+
+
 def _model_warnings(record: Record) -> list[str]:
     suggestions = [t.model_based for t in record.search_trials if t.model_based is not None]
-    if not suggestions or any(suggestions):
+    if not suggestions or any(suggestions) or not search_is_over(record):
         return []
     return [
         f"{record.study['strategy']} has a model of earlier results, but none of its {len(suggestions)} suggestions "
@@ -140,10 +214,6 @@ def _differing(entries: Sequence[Entry], what: str, of: Any) -> list[str]:
     if len(values) < 2:
         return []
     return [f"The runs come from {len(values)} different {what}: differences between them may be differences of those."]
-
-
-def _some(labels: list[str]) -> str:
-    return listed(labels) if len(labels) <= 4 else f"{listed(labels[:3])} and {len(labels) - 3} others"
 
 
 def _times(number: int) -> str:

@@ -90,10 +90,12 @@ def significant(value: float) -> str:
 
 
 def listed(items: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`; `a, 1; b, 2` where items hold commas themselves."""
+    if any(", " in item for item in items):
+        return "; ".join(items)
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else "none"
 
 
 def some(labels: list[str]) -> str:
     """All of a few labels, or the first three and how many more there are."""
-    return listed(labels) if len(labels) <= 4 else f"{listed(labels[:3])} and {len(labels) - 3} others"
+    return listed(labels if len(labels) <= 4 else [*labels[:3], f"{len(labels) - 3} others"])

@@ -14,8 +14,9 @@ from rich.console import Console
 from bench.events import GrantClosed, Note, RunFinished, RunInterrupted, RunResumed
 from bench.record import Record, build_record
 from bench.report import Report, compare, report_run
-from bench.report.entries import KEY_FIELDS, entries, geometric_median, incomparable, random_order_cost
-from bench.report.wording import listed
+from bench.report.entries import entries, geometric_median, random_order_cost
+from bench.report.keys import KEY_FIELDS, incomparable
+from bench.report.wording import count, listed, significant, some
 from bench.tables import Missing
 from tests.builders import Run, journal, study
 
@@ -77,7 +78,7 @@ def test_costs_worked_by_hand() -> None:
     assert cells(report, "costs", "devices") == [1, 2]
     assert cells(report, "costs", "final_device_min") == pytest.approx([22 / 60] * 2)
     assert cells(report, "costs", "final_loss") == [2.0, 2.0]
-    assert [c.header for c in report.table("costs").columns][1] == "eval loss (4 epochs)"
+    assert [c.header for c in report.table("costs").columns][1] == "test loss, retrained (4 epochs)"
     phases = report.table("phases")
     assert phases.column("train_device_min") == pytest.approx([64 / 60, 20 / 60, 24 / 60, 20 / 60])
 
@@ -97,7 +98,9 @@ def test_a_run_that_missed_the_target_is_kept() -> None:
     assert cells(report, "target", "target_allocated_device_min")[1] == Missing("never")
     assert cells(report, "target", "target_ratio_allocated")[1] is None
     assert any("never Ray best (ASHA)" in line for line in report.comparison)
-    assert any("The manual grid where its loss is needed" in line for line in report.comparison)
+    text = "\n".join(report.comparison)
+    assert "cannot be decided on one seed" in text
+    assert "it was never as good as the grid's winner" in text
 
 
 def test_expected_cost_in_a_random_order() -> None:
@@ -114,10 +117,12 @@ def test_the_four_questions_are_answered() -> None:
     assert 5 <= len(report.comparison) <= 7
     text = "\n".join(report.comparison)
     assert "Which found the best configuration? Ray best (BOHB), with a loss of 3.4000 (lr 1.5e-05, bs 1, wd 0)" in text
-    assert "Which used fewer GPU-hours? Ray best (BOHB): 0.0211 allocated; the manual grid took 0.0267." in text
-    assert "Which was faster overall? Ray best (BOHB): 0.633 min" in text
-    assert "as random sampling: its model suggested nothing" in text
-    assert "as good as the manual grid for 0.67 of the allocated cost" in text
+    assert "Which used fewer GPU-hours? Ray best (BOHB): 1.27 GPU-minutes allocated; the manual grid took 1.60." in text
+    assert "Which was faster overall? Ray best (BOHB): 0.633 min to the end of the search on 2 GPUs" in text
+    assert "random sampling: its model suggested nothing" in text
+    assert "for 0.67 of what the grid spent to get there (0.80 of what it would spend in a random order)" in text
+    assert "its whole search cost 0.79 of the grid's (cheaper, allocated)" in text
+    assert "retrained, its winner has the same test loss" in text
     assert "Provisional: with one seed" in text
 
 
@@ -175,6 +180,11 @@ def test_five_seeds_are_not_provisional() -> None:
     report = compare([record(r, s, seed=k) for k in range(5) for r, s in ((GRID, "manual"), (GOOD, "bohb"))])
     assert not any("Provisional" in line for line in (*report.warnings, *report.comparison))
     assert any("Based on 5 seeds or more" in line for line in report.comparison)
+    assert any("On this evidence Ray best (BOHB)." in line for line in report.comparison)
+    assert any(
+        "Ray best (BOHB) in 5 of 5 seeds, after 0.400 GPU-minutes in the median (0.33" in line
+        for line in report.comparison
+    )
 
 
 def warnings_of(record: Record) -> str:
@@ -186,6 +196,7 @@ def test_warnings_about_a_run() -> None:
     assert "none of its 2 suggestions came from it" in warnings_of(BOHB)
     assert "model" not in warnings_of(record([Run(losses=[5.0, 4.0], model_based=True, lr=2e-5)], "bohb"))
     assert "there is no winner" in warnings_of(record([Run(losses=[5.0], state="stopped")]))
+    assert "mend that and run again" in warnings_of(record([Run(losses=[5.0], state="failed")]))
     assert "does not apply weight decay" in warnings_of(record(GRID, recipe="workshop"))
     assert "uncommitted changes" in warnings_of(record(GRID, provenance={"git": {"commit": "a", "clean": False}}))
     events = journal(GRID)
@@ -194,7 +205,8 @@ def test_warnings_about_a_run() -> None:
     assert "still held when the journal ended" in warnings_of(cut)
     at_s = events[-1].at_s
     interrupted = build_record([*events[:-1], RunInterrupted(at_s=at_s, reason="Ctrl-C")])
-    assert "was interrupted" in warnings_of(interrupted)
+    assert "was interrupted in the final retrain" in warnings_of(interrupted)
+    assert f"`sweepmark resume {interrupted.run_id}` goes on with it" in warnings_of(interrupted)
     resumed = RunResumed(at_s=at_s, provenance={"git": {"commit": "b"}})
     again = build_record([*events[:-1], resumed, Note(at_s=at_s, level="warning", message="cold"), events[-1]])
     text = warnings_of(again)
@@ -217,11 +229,15 @@ def test_without_full_fidelity_the_lowest_loss_is_shown_as_such() -> None:
     assert cells(report, "best", "eval_loss") == [4.5]
     assert cells(report, "best", "full_fidelity") == ["no"]
     assert any("Without a winner at full fidelity: Ray best (ASHA)." in line for line in report.comparison)
-    assert cells(report_run(record([Run(losses=[None], state="nan")]), None), "best", "full_fidelity") == ["no loss"]
+    lossless = report_run(record([Run(losses=[None], state="nan")]), None)
+    assert cells(lossless, "best", "full_fidelity") == ["no loss"]
+    assert lossless.table("best").notes == ()
+    assert any("(1 nan): there is no winner. Lower the bounds" in w for w in lossless.warnings)
 
 
 def test_a_run_without_trials() -> None:
     report = report_run(record([]), None)
+    assert any("ended without a trial" in w for w in report.warnings)
     assert "(none)" in terminal(report, 80)
     assert report.to_csv().count("\n") == 1
 
@@ -231,6 +247,7 @@ def test_all_forms(width: int) -> None:
     report = report_run(BOHB, MANUAL)
     text = terminal(report, width)
     assert max(map(len, text.splitlines())) <= width
+    assert not any(line.endswith(" ") for line in text.splitlines())
     for word in ("Warnings", "Comparison", "0.79", "1.5e-05", "completed"):
         assert word in text
     data = json.loads(report.to_json())
@@ -258,4 +275,10 @@ def test_the_same_run_twice_and_no_run() -> None:
 
 def test_lists_in_sentences() -> None:
     assert (listed([]), listed(["a"]), listed(["a", "b", "c"])) == ("none", "a", "a, b and c")
+    assert listed(["a, 1", "b"]) == "a, 1; b"
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 others"
+    assert [significant(x) for x in (0.0, 0.0133, 1.5, 12.0, 99.96, 424.3, 1283.0)] == [
+        *("0.00", "0.0133", "1.50", "12.0", "100", "424", "1283"),
+    ]
+    assert (count(1, "epoch"), count(0, "epoch")) == ("1 epoch", "0 epochs")
     assert math.isinf(entries([MANUAL, record(POOR, "asha")])[1].to_target("busy") or 0)
