@@ -15,7 +15,7 @@ def no_space(error: BaseException, where: Path) -> UserError | None:
     """The error to raise where a disk is full, None where it is something else."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "No space left on device" in str(error):
-        return UserError(f"No space left to write {where}: free some, or keep fewer checkpoints.")
+        return UserError(f"No space left to write {where}: free some, then give the same command again to go on.")
     return None
 
 

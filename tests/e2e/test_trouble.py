@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench.events import EpochFinished, Note, RunFinished, SearchFinished, TrialEnded
-from tests.e2e.driver import QUICK, configs, events, sweepmark
+from tests.e2e.driver import QUICK, configs, events, losses, sweepmark
 from tests.test_strategy import OWN
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,29 @@ def test_data_that_cannot_be_used_is_one_sentence_and_leaves_no_run(
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list((tmp_path / "r").glob("runs/*/events.jsonl"))
+
+
+def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", tmp_path], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        args = ("run", "--strategy", "random", "--no-baseline", "--epochs", "4", "--samples", "4",
+                "--final-epochs", "0", "--results", tmp_path)  # fmt: skip
+        full = sweepmark(*args)
+        assert full.returncode == 2, full.stderr
+        assert "No space left" in full.stderr
+        assert "Traceback" not in full.stderr
+        before = losses(events(tmp_path))
+        assert before
+        subprocess.run(["mount", "-o", "remount,size=200m", tmp_path], check=True)
+        done = sweepmark(*args)
+        assert done.returncode == 0, done.stderr
+        after = losses(events(tmp_path))
+        assert len(after) == 16
+        assert before.items() <= after.items()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_model_folder_that_holds_no_model_is_one_sentence(tmp_path: Path) -> None:
