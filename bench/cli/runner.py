@@ -41,6 +41,8 @@ class Runner:
         self._results = results
         self._fresh = fresh
         self._probe: Probe = probe_machine()
+        if self._probe.gpus:  # seconds, but a PyTorch without code for the GPU is better found now than in a trial
+            self._probe = probe_machine(deep=True)
         self._refreshed: set[Path] = set()
 
     def strategy(self, name: str) -> Strategy:
