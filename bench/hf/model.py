@@ -100,6 +100,11 @@ def _pretrained(loader: Any, task: TrainingTask, **options: Any) -> Any:
     hub = task.workload.model
     if task.model is not None and not task.model.is_dir():
         raise UserError(f"There is no folder {task.model}: give one with a model and its tokenizer as --model DIR.")
+    if task.model is not None and not (task.model / "config.json").is_file():
+        raise UserError(
+            f"There is no config.json in {task.model}: give a folder with config.json, model.safetensors and "
+            "tokenizer.json as --model DIR."
+        )
     try:
         if task.model is not None:
             return loader.from_pretrained(str(task.model), trust_remote_code=False, local_files_only=True, **options)

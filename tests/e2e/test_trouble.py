@@ -14,6 +14,13 @@ from tests.test_strategy import OWN
 
 pytestmark = pytest.mark.slow
 
+
+def refusal(stderr: str) -> str:
+    """The one sentence after the line that says what is being done."""
+    _, sentence = stderr.strip().splitlines()
+    return sentence
+
+
 DIVERGING = ("--lr-lower", "1e6", "--lr-upper", "1e9", "--no-baseline", *QUICK)
 
 
@@ -58,8 +65,7 @@ def test_data_that_cannot_be_used_is_one_sentence_and_leaves_no_run(
     path.write_text(text)
     done = sweepmark("run", "--strategy", "random", "--no-baseline", "--dataset", path, "--results", tmp_path / "r")
     assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert words in refusal(done.stderr)
     assert not list((tmp_path / "r").glob("runs/*/events.jsonl"))
 
 
@@ -89,5 +95,4 @@ def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(tmp_path: Path) -> N
 def test_a_model_folder_that_holds_no_model_is_one_sentence(tmp_path: Path) -> None:
     done = sweepmark("run", "--strategy", "random", "--no-baseline", "--model", tmp_path, "--results", tmp_path / "r")
     assert done.returncode == 2
-    assert str(tmp_path) in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert f"There is no config.json in {tmp_path}" in refusal(done.stderr)
