@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -83,28 +81,23 @@ def _first(error: ValueError) -> str:
 
 
 class Journal:
-    """Appends events to a file; each is on disk when `append` returns. Observers see each event after that."""
+    """Appends events to a file; each is on disk when `append` returns. For one thread: `RunLog` takes turns."""
 
-    def __init__(self, path: Path, observers: tuple[Callable[[Event], None], ...] = ()) -> None:
-        self._observers = observers
-        self._lock = threading.Lock()
+    def __init__(self, path: Path) -> None:
         _drop_torn_line(path)
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, event: Event) -> None:
         """Write and flush one event. Raises UserError where the disk is full."""
-        with self._lock:
-            try:
-                self._file.write(encode(event) + "\n")
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            except OSError as error:
-                raise UserError(
-                    f"Cannot write the journal {self._file.name} ({error.strerror}): free some space, then run the "
-                    "same command again to go on."
-                ) from None
-        for observer in self._observers:
-            observer(event)
+        try:
+            self._file.write(encode(event) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"Cannot write the journal {self._file.name} ({error.strerror}): free some space, then run the "
+                "same command again to go on."
+            ) from None
 
     def close(self) -> None:
         self._file.close()

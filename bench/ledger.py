@@ -30,9 +30,9 @@ PhaseName = Literal["startup", "train", "eval", "checkpoint", "restore", "lost",
 PHASES: tuple[PhaseName, ...] = ("startup", "train", "eval", "checkpoint", "restore", "lost", "unsplit")
 
 
-def device_minutes(devices: int, seconds: float) -> float:
-    """`devices x seconds / 60`."""
-    return devices * seconds / 60
+def device_minutes(device_s: float) -> float:
+    """Device-minutes from device-seconds, the sum of `devices x seconds`."""
+    return device_s / 60
 
 
 def idle_device_min(allocated: float | None, busy: float) -> float | None:
@@ -171,8 +171,8 @@ class LedgerFold:
         """
         now = self._now_s if now_s is None else max(now_s, self._now_s)
         account = self._accounts[purpose]
-        by_phase = {phase: seconds / 60 for phase, seconds in account.busy_device_s.items()}
-        busy = sum(account.busy_device_s.values()) / 60
+        by_phase = {phase: device_minutes(spent_s) for phase, spent_s in account.busy_device_s.items()}
+        busy = device_minutes(sum(account.busy_device_s.values()))
         return Costs(
             devices=account.devices_most,
             allocated_device_min=self._allocated_device_min(purpose, now) if account.granted or not busy else None,
@@ -185,7 +185,7 @@ class LedgerFold:
     def spent(self) -> tuple[float | None, float]:
         """Allocated and busy device-minutes of the search up to the last event."""
         account = self._accounts["search"]
-        busy = sum(account.busy_device_s.values()) / 60
+        busy = device_minutes(sum(account.busy_device_s.values()))
         allocated = self._allocated_device_min("search", self._now_s) if account.granted or not busy else None
         return allocated, busy
 
@@ -196,7 +196,7 @@ class LedgerFold:
 
     def _allocated_device_min(self, purpose: Purpose, now_s: float) -> float:
         held = sum(g.devices * (now_s - g.opened_s) for g in self._grants.values() if g.purpose == purpose)
-        return (self._accounts[purpose].closed_device_s + held) / 60
+        return device_minutes(self._accounts[purpose].closed_device_s + held)
 
     def _wall_s(self, account: _Account, now_s: float) -> float:
         return account.closed_wall_s + (now_s - account.held_since_s if account.devices_held else 0.0)

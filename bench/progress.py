@@ -96,7 +96,7 @@ class Lines:
                     f"winner on the test split: loss {number(loss)}, exact match {exact or 0:.1f} %, F1 {f1 or 0:.1f} %"
                 )
             case RunResumed():
-                return "going on with an earlier run: its decisions are made again first, without training"
+                return "going on with an earlier run: what it trained is not trained again"
             case Note(message=message):
                 return message
         return None

@@ -14,7 +14,7 @@ from bench.space import SearchSpace
 from bench.strategy import OBJECTIVE
 
 
-class BOHBSearch(TuneBOHB):  # type: ignore[misc]
+class BOHBSearch(TuneBOHB):
     """`TuneBOHB` on the project's space. `model_based`: Tune's trial id to whether the model chose.
 
     hpbandster also draws from numpy's global generator: the engine seeds that for the run.
@@ -44,7 +44,7 @@ class BOHBSearch(TuneBOHB):  # type: ignore[misc]
         return {name: getattr(value, "item", lambda value=value: value)() for name, value in config.items()}
 
 
-class OptunaTPE(OptunaSearch):  # type: ignore[misc]
+class OptunaTPE(OptunaSearch):
     """`OptunaSearch` with Optuna's TPE sampler on the project's space. A model chooses once `n_startup_trials` trials
     have ended. `model_based`: Tune's trial id to whether it did."""
 

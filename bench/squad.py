@@ -39,11 +39,6 @@ class Splits:
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
 
-def read_squad(path: Path) -> list[Example]:
-    """The examples of a file in SQuAD's JSON. Raises UserError that names the place and the remedy."""
-    return parse_squad(read_bytes(path), str(path))
-
-
 def read_bytes(path: Path) -> bytes:
     """The file's bytes. Raises UserError where it cannot be read, is empty or is larger than `MAX_FILE_MIB`."""
     try:

@@ -28,7 +28,7 @@ from bench.events import (
     TrialSummarised,
     WorkLost,
 )
-from bench.ledger import PHASES, LedgerFold, PhaseName, study_count
+from bench.ledger import PHASES, LedgerFold, PhaseName, device_minutes, study_count
 
 TrialState = Literal[State, "waiting", "running", "paused", "lost", "summarised"]
 """How a trial ended or, where it has not: `waiting` was suggested and has not started; `running`; `paused` gave its
@@ -179,7 +179,7 @@ class _Row:
             best_loss=self.best_loss,
             best_config=self.best_config,
             busy_s=dict(self.busy_s),
-            busy_device_min=self.busy_device_s / 60,
+            busy_device_min=device_minutes(self.busy_device_s),
         )
 
 

@@ -32,7 +32,7 @@ def booked(*events: Event, devices_per_trial: int = 2) -> LedgerFold:
 
 
 def test_formulas() -> None:
-    assert device_minutes(2, 177 * 60) == 354
+    assert device_minutes(2 * 177 * 60) == 354
     assert idle_device_min(354.0, 321.5) == 32.5
     assert idle_device_min(None, 5.0) is None
     assert utilisation(200.0, 50.0) == 0.25

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.squad import MAX_FILE_MIB, Example, parse_squad, read_squad, split_by_article
+from bench.squad import MAX_FILE_MIB, Example, parse_squad, read_bytes, split_by_article
 
 
 def document() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def parse(value: Any) -> list[Example]:
 def test_reads_every_question_and_all_its_answers(tmp_path: Path) -> None:
     path = tmp_path / "data.json"
     path.write_text(json.dumps(document()), encoding="utf-8")
-    examples = read_squad(path)
+    examples = parse_squad(read_bytes(path), path.name)
     assert [e.id for e in examples] == ["1", "2", "3"]
     assert examples[1].answers == ("figs", "ripe figs")
     assert examples[0].article != examples[1].article == examples[2].article
@@ -105,15 +105,15 @@ def test_refuses_what_is_not_squad(content: bytes, named: str) -> None:
 
 def test_refuses_missing_empty_and_huge_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
-        read_squad(tmp_path / "none.json")
+        read_bytes(tmp_path / "none.json")
     empty = tmp_path / "empty.json"
     empty.write_bytes(b" \n")
     with pytest.raises(UserError, match="is empty"):
-        read_squad(empty)
+        read_bytes(empty)
     with (tmp_path / "huge.json").open("wb") as huge:
         huge.truncate(MAX_FILE_MIB * 2**20 + 1)
     with pytest.raises(UserError, match="larger than"):
-        read_squad(tmp_path / "huge.json")
+        read_bytes(tmp_path / "huge.json")
 
 
 def make(sizes: list[int]) -> list[Example]:

@@ -66,9 +66,10 @@ def run(strategy: str, seed: int, seeds: int, no_baseline: bool, fresh: bool, as
     from bench.cli.output import show_report
     from bench.cli.runner import Runner
     from bench.report import compare, report_run
+    from bench.strategy import load_strategy
 
     runner = Runner(options["results"], fresh=fresh)
-    chosen = runner.strategy(strategy)
+    chosen = load_strategy(strategy)
     studies = [runner.study(strategy_name=strategy, seed=number, **options) for number in range(seed, seed + seeds)]
     records: list[Record] = []
     baseline: Record | None = None

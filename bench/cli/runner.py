@@ -19,7 +19,7 @@ from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
 from bench.run import Interrupted, plan_study, run_folder, run_study
-from bench.strategy import GridPlan, Strategy, load_strategy
+from bench.strategy import GridPlan, load_strategy
 from bench.study import EngineName, Study
 from bench.workload import load_recipe, load_workload
 
@@ -44,9 +44,6 @@ class Runner:
         if self._probe.gpus:  # seconds, but a PyTorch without code for the GPU is better found now than in a trial
             self._probe = probe_machine(deep=True)
         self._refreshed: set[Path] = set()
-
-    def strategy(self, name: str) -> Strategy:
-        return load_strategy(name)
 
     def study(
         self,
@@ -74,7 +71,7 @@ class Runner:
     ) -> Study:
         """The study that the options ask for. Raises UserError on the first option that cannot be had."""
         task, how = load_workload(workload), load_recipe(recipe)
-        strategy = self.strategy(strategy_name)
+        strategy = load_strategy(strategy_name)
         strategy.check(task)
         hardware = require_profile(profile, self._probe)
         space = task.search_space.override(
@@ -140,7 +137,7 @@ class Runner:
         """The manual baseline of a study, `of`: found, or announced and run. Raises UserError, before anything runs,
         where the study's own strategy has no plan for it."""
         if self.find_baseline(study) is None:
-            plan_study(of, self.strategy(of.strategy_file or of.strategy))
+            plan_study(of, load_strategy(of.strategy_file or of.strategy))
             begun = (run_folder(self._results, study) / JOURNAL_NAME).exists()
             click.echo(
                 "The manual baseline was begun and not finished: going on with it first."
@@ -176,7 +173,7 @@ class Runner:
             if record.status == "finished":
                 click.echo(f"{folder.name} is complete: reported as it is (--fresh runs it again).", err=True)
                 return record
-        strategy = self.strategy(study.strategy_file or study.strategy)
+        strategy = load_strategy(study.strategy_file or study.strategy)
         profile = load_profile(study.profile)
         provenance = collect() | {"probe": self._probe.to_dict()}
         signals: list[int] = [signal.SIGINT]

@@ -68,7 +68,7 @@ def kept_workers() -> Iterator[None]:
             setattr(TuneController, name, original)
 
 
-class _KeepAll(_ObjectCache):  # type: ignore[misc]
+class _KeepAll(_ObjectCache):
     """Keeps every worker that becomes idle, until it is told to let go of all."""
 
     def cache_object(self, key: Any, obj: Any) -> bool:

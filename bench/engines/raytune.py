@@ -45,10 +45,9 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
     from bench.engines.replay import ReplayGate, recorded_results
 
     study, task = session.study, session.task
-    cpus_per_trial = task.threads
     recorded = recorded_results(past)
     grant = session.open_grant(study.devices, "search")
-    with _local_cluster(cpus=study.slots * cpus_per_trial, gpus=study.devices if task.device == "cuda" else 0):
+    with _local_cluster(cpus=study.slots * task.threads, gpus=study.devices if task.device == "cuda" else 0):
         gate = ray.remote(num_cpus=0)(ReplayGate).remote(recorded) if recorded else None
         checkpoints = session.folder / "checkpoints"
         callback = JournalCallback(
@@ -58,7 +57,7 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
             model_based=plan.model_based,
             discard=partial(_discard, checkpoints, keep=session.strategy.copies),
         )
-        resources = {"CPU": cpus_per_trial}
+        resources = {"CPU": task.threads}
         if task.device == "cuda":
             resources["GPU"] = study.devices_per_trial
         trainable = partial(run_trial, task=task, checkpoints=checkpoints, copies=session.strategy.copies, gate=gate)

@@ -59,11 +59,6 @@ def search_is_over(record: Record) -> bool:
     return record.status == "finished" or any(t.purpose == "final" for t in record.trials)
 
 
-def incomparable(record: Record, other: Record) -> str:
-    """Why no cost ratio between two runs means anything; empty where one does."""
-    return difference(Keyed.of(record), Keyed.of(other))
-
-
 def difference(one: Keyed, other: Keyed) -> str:
     """Why the searches of two runs do not compare; empty where they do."""
     pairs = [p for i, p in enumerate(zip(KEY_FIELDS, one.key, other.key, strict=True)) if i != _FINAL_EPOCHS]

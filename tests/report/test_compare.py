@@ -15,7 +15,7 @@ from bench.events import GrantClosed, Note, RunFinished, RunInterrupted, RunResu
 from bench.record import Record, build_record
 from bench.report import Report, compare, report_run
 from bench.report.entries import entries, geometric_median, random_order_cost
-from bench.report.keys import KEY_FIELDS, incomparable
+from bench.report.keys import KEY_FIELDS, Keyed, difference
 from bench.report.wording import count, listed, significant, some
 from bench.tables import Missing
 from tests.builders import Run, journal, study
@@ -143,6 +143,10 @@ def test_no_ratio_between_runs_that_do_not_compare() -> None:
     assert "No cost ratio for Ray best (BOHB): profile cpu against a100." in report.warnings
     assert report.table("costs").columns[6].header == "device-min allocated"
     other_data = record(GOOD, "bohb", provenance={"hashes": {"data": "d2"}})
+
+    def incomparable(one: Record, other: Record) -> str:
+        return difference(Keyed.of(one), Keyed.of(other))
+
     assert incomparable(other_data, MANUAL) == "another data (its hash differs)"
     assert incomparable(record(GOOD, "bohb", model="x"), MANUAL) == "model x against default"
     assert incomparable(record(GOOD, "bohb", engine="virtual"), MANUAL) == "simulation yes against no"

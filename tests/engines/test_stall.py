@@ -1,0 +1,48 @@
+"""A search in which nothing happens any more ends, says which trials wait, and can be gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench import run
+from bench.engines import raytune
+from bench.engines.session import SearchStalled, Session
+from bench.events import RunInterrupted
+from bench.journal import JOURNAL_NAME, read_journal
+from bench.profile import load_profile
+from bench.strategy import load_strategy
+from tests.builders import study
+
+FACTS = {"model_sha256": "m", "tokenizer_sha256": "t", "data_sha256": "d", "splits": {}, "parameters": 1}
+
+
+def test_the_callback_ends_a_search_in_which_all_trials_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.engines import ray_journal
+
+    session: Any = SimpleNamespace()
+    callback = ray_journal.JournalCallback(session, gate=None, recorded=0, model_based=None, discard=lambda trial: None)
+    waiting = SimpleNamespace(trial_name="0002", status="PAUSED", is_finished=lambda: False)
+    callback.on_step_end(1, [waiting])
+    monkeypatch.setattr(ray_journal, "STALL_S", -1.0)
+    with pytest.raises(SearchStalled, match="0002 is paused") as caught:
+        callback.on_step_end(2, [waiting])
+    assert callback.ended_by is caught.value
+
+
+def test_a_stalled_run_is_interrupted_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stall(session: Session, plan: object, past: object) -> None:
+        session.open_grant(1, "search")
+        raise SearchStalled("The search has stalled: 0002 is paused")
+
+    monkeypatch.setattr(raytune, "search", stall)
+    monkeypatch.setattr("bench.engines.process.prepare_in_process", lambda task: FACTS)
+    of = study("random", workload="tiny-squad", profile="cpu")
+    with pytest.raises(run.Interrupted, match="0002 is paused") as caught:
+        run.run_study(of, load_strategy("random"), load_profile("cpu"), results=tmp_path, provenance={})
+    assert caught.value.stalled
+    last = read_journal(tmp_path / "runs" / of.run_id() / JOURNAL_NAME)[-1]
+    assert isinstance(last, RunInterrupted)
