@@ -7,6 +7,7 @@ import sys
 import click
 
 from bench import __version__
+from bench.cli.curves import record_curves
 from bench.cli.report import report
 from bench.cli.run import resume, run
 from bench.cli.show import probe, profiles, strategies, workloads
@@ -35,7 +36,7 @@ def cli() -> None:
     device-minutes that they need against a manual grid."""
 
 
-for command in (run, resume, report, strategies, workloads, profiles, probe):
+for command in (run, resume, report, record_curves, strategies, workloads, profiles, probe):
     cli.add_command(command)
 
 
