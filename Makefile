@@ -7,9 +7,14 @@ BIN := .venv/bin
 LOG := .venv/install.log
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c requirements.lock
 
-RUN_VARIABLES := STRATEGY ENGINE PROFILE WORKLOAD RECIPE SEED SEEDS RESULTS LR_LOWER LR_UPPER BS_CHOICES \
-    WD_CHOICES EPOCHS FINAL_EPOCHS SAMPLES MODEL DATASET DATASET_NAME DEVICES DEEPSPEED
-VARIABLES := $(RUN_VARIABLES) ARGS PYTHON
+STUDY_VARIABLES := STRATEGY PROFILE WORKLOAD LR_LOWER LR_UPPER BS_CHOICES WD_CHOICES EPOCHS SAMPLES DEVICES
+CLUSTER_VARIABLES := CURVES NODES NODE_CPUS TRIAL_DEVICES TRIAL_CPUS SPEED FAILURE_RATE TIME_BUDGET QUEUE_WAIT
+RUN_VARIABLES := $(STUDY_VARIABLES) ENGINE RECIPE SEED SEEDS RESULTS FINAL_EPOCHS MODEL DATASET DATASET_NAME \
+    DEEPSPEED $(CLUSTER_VARIABLES)
+SIMULATE_VARIABLES := $(STUDY_VARIABLES) SEED SEEDS JOBS $(CLUSTER_VARIABLES)
+PLAN_VARIABLES := $(SIMULATE_VARIABLES) BUDGET SVG
+ADVISE_VARIABLES := STRATEGY PROFILE CURVES EPOCHS SEED SEEDS JOBS BUDGET TARGET
+VARIABLES := $(sort $(RUN_VARIABLES) $(PLAN_VARIABLES) $(ADVISE_VARIABLES)) ARGS PYTHON
 
 # A mistyped variable would otherwise be ignored.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -29,7 +34,7 @@ step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
 # $(call timed,WORDS,COMMAND): the command in the open, with its time after it.
 timed = echo '== $(1)'; began=$$SECONDS; $(2) && echo "== $(1): $$((SECONDS - began)) s"
 
-.PHONY: help setup bench report strategies profiles probe test lint lock clean
+.PHONY: help setup bench plan simulate advise curves report strategies profiles probe test lint lock clean
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -43,6 +48,18 @@ setup: .venv/ready ## build .venv from requirements.lock (others do it by themse
 
 bench: .venv/ready ## search, train and say what it cost: make bench STRATEGY=bohb
 	@$(BIN)/sweepmark run $(foreach name,$(RUN_VARIABLES),$(call option,$(name))) $(ARGS)
+
+plan: .venv/ready ## before a device is held: what a search will need, as a Gantt chart
+	@$(BIN)/sweepmark plan $(foreach name,$(PLAN_VARIABLES),$(call option,$(name))) $(ARGS)
+
+simulate: .venv/ready ## many seeds in virtual time: make simulate STRATEGY=all SEEDS=200
+	@$(BIN)/sweepmark simulate $(foreach name,$(SIMULATE_VARIABLES),$(call option,$(name))) $(ARGS)
+
+advise: .venv/ready ## which strategy with which settings: make advise BUDGET=1
+	@$(BIN)/sweepmark advise $(foreach name,$(ADVISE_VARIABLES),$(call option,$(name))) $(ARGS)
+
+curves: .venv/ready ## list the recorded curves, or show a set: CURVES=tiny-squad
+	@$(BIN)/sweepmark curves $(call argument,CURVES) $(ARGS)
 
 report: .venv/ready ## tables and comparison of the runs
 	@$(BIN)/sweepmark report $(call option,RESULTS) $(ARGS)

@@ -7,6 +7,7 @@ docs/curves.md describes both.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -29,6 +30,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 Kind = Literal["recorded", "fitted"]
 """Measured by real training, or computed from a fit to published totals."""
+
+NOT_METADATA = {"curves", "table_sha256"}
+"""What a set has from its table."""
 
 Failure = Literal["nan", "oom", "failed"]
 FAILURES: dict[str, Failure | None] = {"": None, "nan": "nan", "oom": "oom", "failed": "failed"}
@@ -82,10 +86,11 @@ class CurveSet:
     """A set of curves with all that is needed to simulate on it.
 
     `space`: the search space that it supports; recorded learning rates span its range. `epochs`: of each trial.
-    `threads`, `slots`: CPU threads of a trial, and trials that ran at once. `noise_log_loss`: standard deviation of
-    ln(loss) between runs of one configuration, where the set itself shows none (None: it has several seeds).
+    `devices_per_trial`, `threads`, `slots`: devices and CPU threads of a trial, and trials that ran at once.
+    `noise_log_loss`: standard deviation of ln(loss) between runs of one configuration, where the set itself shows none
+    (None: it has several seeds).
     `limits`: sentences that belong beside every number that rests on it. `error`: of the model between the points
-    (None: not computed yet).
+    (None: not computed yet). `table_sha256`: digest of the table's file (None: not read from one).
     """
 
     name: str
@@ -99,6 +104,7 @@ class CurveSet:
     seeds: tuple[int, ...]
     model: str | None = None
     dataset_name: str | None = None
+    devices_per_trial: int = 1
     threads: int = 1
     slots: int = 1
     noise_log_loss: float | None = None
@@ -106,10 +112,11 @@ class CurveSet:
     error: ModelError | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     curves: tuple[Curve, ...] = ()
+    table_sha256: str | None = None
 
     def metadata(self) -> dict[str, Any]:
         """All but the curves, as plain data."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "curves"}
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_METADATA}
         error = asdict(self.error) if self.error else None
         return {"schema_version": SCHEMA_VERSION} | kept | {"space": self.space.to_dict(), "error": error}
 
@@ -124,17 +131,22 @@ def curve_set_names() -> list[str]:
 
 def load_curve_set(name: str) -> CurveSet:
     """The installed set of that name, or the one in the folder of that path. Raises UserError."""
+    return read_curve_set(curve_set_folder(name))
+
+
+def curve_set_folder(name: str) -> Path:
+    """Where the set of that name, or of that path, lies. Raises UserError where there is none."""
     folder = Path(name)
     if "/" in name or (folder / METADATA_NAME).is_file():
-        return read_curve_set(folder)
+        return folder
     if name not in curve_set_names():
         raise unknown("curve set", name, curve_set_names())
-    return read_curve_set(curves_dir() / name)
+    return curves_dir() / name
 
 
-def read_metadata(folder: Path) -> CurveSet:
+def read_metadata(folder: Path, name: str = METADATA_NAME) -> CurveSet:
     """The set in a folder without its curves. Raises UserError that names the file and what is wrong with it."""
-    path = folder / METADATA_NAME
+    path = folder / name
     try:
         data = json.loads(_text(path, MAX_METADATA_BYTES))
         version = data.pop("schema_version", None)
@@ -150,14 +162,28 @@ def read_curve_set(folder: Path) -> CurveSet:
     found = read_metadata(folder)
     path = folder / TABLE_NAME
     try:
-        curves = parse_table(_text(path, MAX_TABLE_BYTES), found.space)
+        text = _text(path, MAX_TABLE_BYTES)
+        curves = parse_table(text, found.space)
+        for curve in curves:
+            check_length(curve, found.epochs)
     except ValueError as error:
         raise UserError(f"{path} holds no curves ({error}): record the set again.") from None
-    return replace(found, curves=tuple(curves))
+    return replace(found, curves=tuple(curves), table_sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
-def write_metadata(folder: Path, curve_set: CurveSet) -> None:
-    _write(folder / METADATA_NAME, json.dumps(curve_set.metadata(), indent=1, ensure_ascii=False) + "\n")
+def is_complete(curve: Curve, epochs: int) -> bool:
+    """Whether a trial has ended: by itself, or as failed."""
+    return curve.failure is not None or len(curve.epochs) == epochs
+
+
+def check_length(curve: Curve, epochs: int) -> None:
+    """Raises ValueError where a trial has more or fewer epochs than a set of so many allows."""
+    if len(curve.epochs) > epochs or not is_complete(curve, epochs):
+        raise ValueError(f"{curve.config} under seed {curve.seed} has {len(curve.epochs)} of {epochs} epochs")
+
+
+def write_metadata(folder: Path, curve_set: CurveSet, name: str = METADATA_NAME) -> None:
+    _write(folder / name, json.dumps(curve_set.metadata(), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_table(folder: Path, curve_set: CurveSet) -> None:
@@ -209,9 +235,13 @@ def _add_row(curves: dict[tuple[Any, ...], Curve], row: dict[str, str], space: S
     curve = curves.get(key) or Curve(
         config=config, seed=seed, startup_s=_seconds(row["startup_s"]), epochs=(), failure=FAILURES[row["failure"]]
     )
+    if (curve.startup_s, curve.failure) != (_seconds(row["startup_s"]), FAILURES[row["failure"]]):
+        raise ValueError("its startup_s or failure differs from the trial's other rows")
     epoch = int(row["epoch"])
-    if epoch != (len(curve.epochs) + 1 if row["train_s"] else 0):
+    if epoch != (len(curve.epochs) + 1 if row["train_s"] else 0) or (key in curves and not curve.epochs):
         raise ValueError(f"epoch {epoch} does not follow the {len(curve.epochs)} before it")
+    if not epoch and curve.failure is None:
+        raise ValueError("a trial without an epoch must say how it failed")
     if epoch:
         point = Epoch(
             epoch=epoch,
@@ -247,7 +277,7 @@ def _seconds(text: str) -> float:
 def _checked(data: dict[str, Any]) -> CurveSet:
     from pydantic import TypeAdapter, ValidationError
 
-    known = {f.name for f in fields(CurveSet)} - {"curves"}
+    known = {f.name for f in fields(CurveSet)} - NOT_METADATA
     if set(data) != known:
         raise ValueError(f"its keys differ from the expected by {sorted(set(data) ^ known)}")
     try:

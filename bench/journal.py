@@ -81,18 +81,21 @@ def _first(error: ValueError) -> str:
 
 
 class Journal:
-    """Appends events to a file; each is on disk when `append` returns. For one thread: `RunLog` takes turns."""
+    """Appends events to a file; each is on disk when `append` returns, unless it is not `durable`. For one thread:
+    `RunLog` takes turns."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         _drop_torn_line(path)
+        self._durable = durable
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, event: Event) -> None:
         """Write and flush one event. Raises UserError where the disk is full."""
         try:
             self._file.write(encode(event) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._durable:
+                self._file.flush()
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise UserError(
                 f"Cannot write the journal {self._file.name} ({error.strerror}): free some space, then run the "

@@ -132,7 +132,7 @@ def require_profile(name: str | None, probe: Probe) -> Profile:
     if profile.gpu is not None and probe.mismatches(profile):
         raise UserError(
             f"Profile {profile.name} needs {profile.gpu.name} GPUs; this machine has {probe.describe_gpus()}: "
-            f"use --profile {own.name if own else 'cpu'} here, or run on such a node."
+            f"use --profile {own.name if own else 'cpu'} here, run on such a node, or simulate with --engine virtual."
         )
     problem = probe.software_mismatch(profile)
     if problem:

@@ -24,10 +24,14 @@ class RunLog:
     """The single writer of a run's journal. `past`: the events of earlier attempts. `state`: after the last event.
     `last_event_s`: when each trial was last heard of.
 
-    `emit` may be called from any thread. Raises UserError where another process is writing the same run.
+    `durable`: each event is on disk before the next happens, and an unfinished run can be gone on with; without, an
+    unfinished run is begun anew. `emit` may be called from any thread. Raises UserError where another process is
+    writing the same run.
     """
 
-    def __init__(self, folder: Path, observers: tuple[Callable[[Event, RunState], None], ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, observers: tuple[Callable[[Event, RunState], None], ...] = (), *, durable: bool = True
+    ) -> None:
         self.folder = folder
         self._observers = observers
         self._lock_file = _lock(folder)
@@ -35,8 +39,11 @@ class RunLog:
         path = folder / JOURNAL_NAME
         self.past: list[Event] = read_journal(path) if path.exists() and path.stat().st_size else []
         self.state = fold(self.past)
+        if not durable and self.state.status != "finished":
+            path.unlink(missing_ok=True)
+            self.past, self.state = [], fold([])
         self.last_event_s = {event.trial: event.at_s for event in self.past if hasattr(event, "trial")}
-        self._journal = Journal(path)
+        self._journal = Journal(path, durable=durable)
         self._stop_heart = threading.Event()
         self._heart: threading.Thread | None = None
 

@@ -21,7 +21,7 @@ class BOHBSearch(TuneBOHB):
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, **bohb_config: Any) -> None:
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="hpbandster|ConfigSpace")
+        warnings.filterwarnings("ignore", module="hpbandster|ConfigSpace|statsmodels|pandas")
         logging.getLogger("hpbandster").setLevel(logging.ERROR)
         self.model_based: dict[str, bool] = {}
         super().__init__(

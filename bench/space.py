@@ -17,6 +17,11 @@ Config = Mapping[str, float | int]
 """One configuration: hyperparameter name to value."""
 
 
+def plain(config: Mapping[str, Any]) -> dict[str, float | int]:
+    """A configuration with Python numbers instead of numpy's."""
+    return {name: value.item() if hasattr(value, "item") else value for name, value in config.items()}
+
+
 @dataclass(frozen=True)
 class LogUniform:
     """A positive real drawn uniformly in its logarithm from [lower, upper].

@@ -4,15 +4,72 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bench.space import SearchSpace
 
 EngineName = Literal["ray", "serial", "virtual"]
-ENGINES: tuple[EngineName, ...] = ("ray", "serial")
-"""Those that can be asked for; records of virtual time keep their own name."""
+ENGINES: tuple[EngineName, ...] = ("ray", "serial", "virtual")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeLoss:
+    """A node that goes at `at_s` seconds after the start and is back, empty, `away_s` later (None: never)."""
+
+    node: int
+    at_s: float
+    away_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """The cluster that a virtual run is imagined on, and what befalls it.
+
+    `curves`, `curves_sha256`: the curve set's name, and the digest of its table. `node_devices`, `node_cpus`: what
+    trials may use of each of the `nodes`. `trial_cpus`: CPU cores of a trial. `speed`: epochs are so many times as fast
+    as recorded. `failure_rate`: chance that an epoch ends with its process dead. `time_budget_s`: the search ends so
+    long after its devices were granted (None: when it is done). `queue_wait_s`: before they are.
+    """
+
+    curves: str
+    curves_sha256: str
+    nodes: int = 1
+    node_devices: int
+    node_cpus: int
+    trial_cpus: int
+    speed: float = 1.0
+    failure_rate: float = 0.0
+    node_losses: tuple[NodeLoss, ...] = ()
+    time_budget_s: float | None = None
+    queue_wait_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("nodes", "node_devices", "node_cpus", "trial_cpus"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not 0 < self.speed < math.inf:
+            raise ValueError(f"speed is {self.speed}; it must be more than 0")
+        if not 0 <= self.failure_rate < 1:
+            raise ValueError(f"failure_rate is {self.failure_rate}; it must be 0 or more and less than 1")
+        if self.time_budget_s is not None and not self.time_budget_s > 0:
+            raise ValueError(f"time_budget_s is {self.time_budget_s}; it must be more than 0")
+        if not 0 <= self.queue_wait_s < math.inf:
+            raise ValueError(f"queue_wait_s is {self.queue_wait_s}; seconds are 0 or more")
+        for loss in self.node_losses:
+            if not 0 <= loss.node < self.nodes or loss.at_s < 0 or (loss.away_s is not None and loss.away_s <= 0):
+                raise ValueError(f"the node loss {loss} names no node of {self.nodes} or no time: count nodes from 0")
+
+    def slots_per_node(self, devices_per_trial: int) -> int:
+        """Trials that fit on a node at once, by devices and by CPU cores."""
+        return min(self.node_devices // devices_per_trial, self.node_cpus // self.trial_cpus)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Simulation:
+        """The inverse of `dataclasses.asdict`. Raises ValueError or TypeError on a malformed one."""
+        return cls(**{**data, "node_losses": tuple(NodeLoss(**loss) for loss in data.get("node_losses", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +78,8 @@ class Study:
 
     `settings`: the strategy's, resolved. `samples`: trials that the strategy may start. `epochs`: of a trial at full
     fidelity. `devices`: held by an automated strategy; a serial one holds `devices_per_trial`. `seed`: parent of all.
-    `strategy_file`: where a strategy of the user's own lies. `deepspeed`: a DeepSpeed configuration file.
+    `strategy_file`: where a strategy of the user's own lies. `deepspeed`: a DeepSpeed configuration file. `simulation`:
+    of a study in virtual time, and of no other.
     """
 
     workload: str
@@ -42,6 +100,7 @@ class Study:
     dataset: str | None = None
     dataset_name: str | None = None
     deepspeed: str | None = None
+    simulation: Simulation | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "epochs", "devices", "devices_per_trial"):
@@ -54,20 +113,41 @@ class Study:
                 f"{self.devices} devices cannot be shared out to trials of {self.devices_per_trial}: give a multiple"
             )
 
+        if (self.simulation is None) == (self.engine == "virtual"):
+            raise ValueError("a study on the virtual engine, and no other, has a simulation")
+        if self.simulation is not None:
+            if self.devices != self.simulation.nodes * self.simulation.node_devices:
+                raise ValueError(f"{self.devices} devices are not those of all nodes together")
+            if not self.slots:
+                raise ValueError(
+                    f"a trial of {self.devices_per_trial} devices and {self.simulation.trial_cpus} CPUs does not fit "
+                    f"on a node of {self.simulation.node_devices} and {self.simulation.node_cpus}"
+                )
+
     @property
     def slots(self) -> int:
         """Trials that can run at once."""
+        if self.simulation is not None:
+            return self.simulation.nodes * self.simulation.slots_per_node(self.devices_per_trial)
         return self.devices // self.devices_per_trial
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain data, for records."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return data | {"space": self.space.to_dict(), "settings": dict(self.settings)}
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "simulation"}
+        data |= {"space": self.space.to_dict(), "settings": dict(self.settings)}
+        return data if self.simulation is None else data | {"simulation": asdict(self.simulation)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Study:
         """The inverse of `to_dict`. Raises ValueError or TypeError on a malformed study."""
-        return cls(**{**data, "space": SearchSpace.from_dict(data["space"])})
+        simulation = data.get("simulation")
+        return cls(
+            **{
+                **data,
+                "space": SearchSpace.from_dict(data["space"]),
+                "simulation": None if simulation is None else Simulation.from_dict(simulation),
+            }
+        )
 
     def run_id(self) -> str:
         """A name for this study's run: readable, and different for any other study."""
@@ -79,5 +159,5 @@ class Study:
         """What two runs must share for a cost ratio between them to mean anything."""
         return (
             self.workload, self.recipe, self.profile, self.epochs, self.final_epochs, self.devices_per_trial,
-            self.model, self.dataset_name or self.dataset, self.deepspeed, self.engine == "virtual",
+            self.model, self.dataset_name or self.dataset, self.deepspeed, self.simulation,
         )  # fmt: skip

@@ -7,10 +7,14 @@ import sys
 import click
 
 from bench import __version__
-from bench.cli.curves import record_curves
+from bench.cli.advise import advise
+from bench.cli.curves import curves, record_curves
+from bench.cli.plan import plan
 from bench.cli.report import report
 from bench.cli.run import resume, run
 from bench.cli.show import probe, profiles, strategies, workloads
+from bench.cli.simulate import simulate
+from bench.cli.validation import validate_curves
 from bench.errors import UserError, did_you_mean
 
 
@@ -36,7 +40,11 @@ def cli() -> None:
     device-minutes that they need against a manual grid."""
 
 
-for command in (run, resume, report, record_curves, strategies, workloads, profiles, probe):
+COMMANDS = (
+    run, resume, report, plan, simulate, advise, curves, record_curves, validate_curves, strategies, workloads,
+    profiles, probe,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)
 
 

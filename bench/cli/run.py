@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.simulation_options import cluster_options, space_options
 from bench.study import ENGINES
 
 if TYPE_CHECKING:
@@ -18,41 +18,27 @@ RESULTS = Path("results")
 BASELINE = "manual"
 
 
-def _numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-        if value is None:
-            return None
-        try:
-            return tuple(kind(part) for part in value.replace(",", " ").split())
-        except ValueError:
-            raise click.BadParameter(f"'{value}' is not a list of numbers, such as \"{param.metavar}\"") from None
-
-    return parse
-
-
 @click.command(epilog='Example: sweepmark run --strategy bohb --lr-lower 1e-3 --bs-choices "8 16"')
 @click.option(
     "--strategy", required=True, metavar="NAME", help="See `sweepmark strategies`, or the path of a .py file."
 )
-@click.option("--engine", type=click.Choice(ENGINES), help="Default: what suits the strategy.")
+@click.option("--engine", type=click.Choice(ENGINES), help="virtual: on recorded curves. Default: for real.")
 @click.option("--profile", metavar="NAME", help="Hardware profile. Default: this machine's own.")
-@click.option("--workload", default="tiny-squad", show_default=True, metavar="NAME", help="See `sweepmark workloads`.")
-@click.option("--recipe", default="qa", show_default=True, metavar="NAME", help="How it is trained: qa or workshop.")
+@click.option("--workload", metavar="NAME", help="See `sweepmark workloads`. Default: tiny-squad.")
+@click.option("--recipe", metavar="NAME", help="How it is trained: qa or workshop. Default: qa.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs, from --seed upwards.")
 @click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's.")
 @click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none.")
-@click.option("--lr-lower", type=float, help="Lower bound of the learning rate.")
-@click.option("--lr-upper", type=float, help="Upper bound of the learning rate.")
-@click.option("--bs-choices", metavar="8 16", callback=_numbers(int), help="Batch sizes to choose from.")
-@click.option("--wd-choices", metavar="0.0 0.1", callback=_numbers(float), help="Weight decays to choose from.")
+@space_options
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable.")
 @click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's.")
 @click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's.")
 @click.option("--dataset-name", metavar="TEXT", help="What reports call that data set.")
 @click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file.")
 @click.option("--devices", type=click.IntRange(min=1), help="Devices to hold. Default: a node of the profile.")
+@cluster_options
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where runs go.")
 @click.option("--no-baseline", is_flag=True, help="Do not run the manual baseline where it is missing.")
 @click.option("--fresh", is_flag=True, help="Run again from nothing what was run before.")
@@ -75,7 +61,8 @@ def run(strategy: str, seed: int, seeds: int, no_baseline: bool, fresh: bool, as
     baseline: Record | None = None
     for study in studies:
         if not chosen.serial and not no_baseline:
-            manual = options | {"strategy_name": BASELINE, "settings": (), "engine": None, "seed": study.seed}
+            engine = "virtual" if study.simulation else None
+            manual = options | {"strategy_name": BASELINE, "settings": (), "engine": engine, "seed": study.seed}
             baseline = runner.baseline(runner.study(**manual), of=study)
             records.append(baseline)
         records.append(runner.run(study))

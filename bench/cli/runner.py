@@ -8,22 +8,31 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.simulation_options import NAMES, check_support, given, load_curves, pair
+from bench.cli.simulation_options import study as virtual_study
 from bench.errors import UserError
 from bench.journal import JOURNAL_NAME
 from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
 from bench.run import Interrupted, plan_study, run_folder, run_study
-from bench.strategy import GridPlan, load_strategy
+from bench.strategy import GridPlan, Strategy, load_strategy
 from bench.study import EngineName, Study
 from bench.workload import load_recipe, load_workload
 
+if TYPE_CHECKING:
+    from bench.curve_model import CurveModel
+    from bench.curves import CurveSet
+
 EXIT_STALLED = 1
+WORKLOAD = "tiny-squad"
+RECIPE = "qa"
 
 
 def program() -> str:
@@ -40,10 +49,15 @@ class Runner:
     def __init__(self, results: Path, *, fresh: bool = False) -> None:
         self._results = results
         self._fresh = fresh
-        self._probe: Probe = probe_machine()
-        if self._probe.gpus:  # seconds, but a PyTorch without code for the GPU is better found now than in a trial
-            self._probe = probe_machine(deep=True)
         self._refreshed: set[Path] = set()
+        self._curve_sets: dict[tuple[str | None, ...], CurveSet] = {}
+        self._models: dict[str, CurveModel] = {}
+
+    @cached_property
+    def _probe(self) -> Probe:
+        probe = probe_machine()
+        # Seconds, but a PyTorch without code for the GPU is better found now than in a trial.
+        return probe_machine(deep=True) if probe.gpus else probe
 
     def study(
         self,
@@ -52,8 +66,8 @@ class Runner:
         seed: int,
         engine: EngineName | None,
         profile: str | None,
-        workload: str,
-        recipe: str,
+        workload: str | None,
+        recipe: str | None,
         samples: int,
         epochs: int | None,
         final_epochs: int | None,
@@ -67,9 +81,28 @@ class Runner:
         dataset_name: str | None,
         deepspeed: Path | None,
         devices: int | None,
-        **_: Any,
+        **others: Any,
     ) -> Study:
         """The study that the options ask for. Raises UserError on the first option that cannot be had."""
+        simulated = given(others)
+        if engine == "virtual":
+            trained = {"--model": model, "--dataset": dataset, "--deepspeed": deepspeed, "--recipe": recipe}
+            for option, value in trained.items():
+                if value is not None:
+                    raise UserError(
+                        f"{option} cannot be had in virtual time: the curves (--curves) fix what is trained."
+                    )
+            return self._virtual_study(
+                strategy_name, seed=seed, profile=profile, workload=workload, samples=samples, epochs=epochs,
+                final_epochs=final_epochs, settings=dict(pair(text) for text in settings), devices=devices,
+                overrides={
+                    "lr_lower": lr_lower, "lr_upper": lr_upper, "bs_choices": bs_choices, "wd_choices": wd_choices
+                },
+                **{name: others[name] for name in NAMES if name in others},
+            )  # fmt: skip
+        if simulated:
+            raise UserError(f"{simulated[0]} is for virtual time alone: add --engine virtual, or leave it out.")
+        workload, recipe = workload or WORKLOAD, recipe or RECIPE
         task, how = load_workload(workload), load_recipe(recipe)
         strategy = load_strategy(strategy_name)
         strategy.check(task)
@@ -87,7 +120,7 @@ class Runner:
                 f"{max(epochs, final_epochs)} epochs are more than the {task.horizon_epochs} over which workload "
                 f"{workload} decays the learning rate: give --epochs and --final-epochs up to {task.horizon_epochs}."
             )
-        resolved = strategy.resolve(dict(self._pair(text) for text in settings))
+        resolved = strategy.resolve(dict(pair(text) for text in settings))
         study = Study(
             workload=workload,
             recipe=recipe,
@@ -126,18 +159,54 @@ class Runner:
             )
         return available - available % profile.devices_per_trial if asked is None else asked
 
-    @staticmethod
-    def _pair(text: str) -> tuple[str, str]:
-        name, found, value = text.partition("=")
-        if not found:
-            raise UserError(f"--set {text} has no value: write --set NAME=VALUE.")
-        return name.strip(), value.strip()
+    def _virtual_study(
+        self,
+        strategy_name: str,
+        *,
+        profile: str | None,
+        workload: str | None,
+        epochs: int | None,
+        final_epochs: int | None,
+        seed: int,
+        **options: Any,
+    ) -> Study:
+        """The winner is retrained where the curves are long enough for it."""
+        curve_set = self._curves(options.pop("curves", None), profile, workload)
+        task = load_workload(curve_set.workload)
+        if final_epochs is None:
+            longest = max(task.final_epochs, epochs or 0)
+            final_epochs = longest if longest <= curve_set.epochs else 0
+        study = virtual_study(
+            load_strategy(strategy_name),
+            curve_set,
+            load_profile(profile or curve_set.profile),
+            epochs=epochs,
+            final_epochs=final_epochs,
+            **options,
+        )
+        check_support(study, self._model(curve_set))
+        return replace(study, seed=seed)
+
+    def _curves(self, name: str | None, profile: str | None, workload: str | None) -> CurveSet:
+        asked = (name, profile, workload)
+        if asked not in self._curve_sets:
+            self._curve_sets[asked] = load_curves(name, profile=profile, workload=workload)
+        return self._curve_sets[asked]
+
+    def _model(self, curve_set: CurveSet) -> CurveModel:
+        from bench.curve_model import CurveModel
+
+        if curve_set.name not in self._models:
+            self._models[curve_set.name] = CurveModel(curve_set)
+        return self._models[curve_set.name]
 
     def baseline(self, study: Study, *, of: Study) -> Record:
         """The manual baseline of a study, `of`: found, or announced and run. Raises UserError, before anything runs,
         where the study's own strategy has no plan for it."""
         if self.find_baseline(study) is None:
             plan_study(of, load_strategy(of.strategy_file or of.strategy))
+            if study.simulation is not None:
+                return self.run(study)
             begun = (run_folder(self._results, study) / JOURNAL_NAME).exists()
             click.echo(
                 "The manual baseline was begun and not finished: going on with it first."
@@ -175,6 +244,8 @@ class Runner:
                 return record
         strategy = load_strategy(study.strategy_file or study.strategy)
         profile = load_profile(study.profile)
+        if study.simulation is not None:
+            return self._simulate(study, strategy, profile, folder)
         provenance = collect() | {"probe": self._probe.to_dict()}
         signals: list[int] = [signal.SIGINT]
 
@@ -193,6 +264,19 @@ class Runner:
                        err=True)  # fmt: skip
             click.echo(f"  {program()} resume {folder.name} --results {self._results}", err=True)
             sys.exit(EXIT_STALLED if reason.stalled else 128 + signals[-1])
+
+    def _simulate(self, study: Study, strategy: Strategy, profile: Profile, folder: Path) -> Record:
+        from bench.simulate import simulate_study
+
+        assert study.simulation is not None
+        curve_set = self._curves(study.simulation.curves, None, None)
+        if curve_set.table_sha256 != study.simulation.curves_sha256:
+            raise UserError(f"The curve set {curve_set.name} is not the one of this run: start a new run with --fresh.")
+        try:
+            return simulate_study(study, strategy, profile, self._model(curve_set), results=self._results)
+        except Interrupted as reason:
+            click.echo(f"{reason}. What was simulated up to then is in {folder}.", err=True)
+            sys.exit(EXIT_STALLED)
 
 
 def _search_key(study: Study) -> tuple[Any, ...]:

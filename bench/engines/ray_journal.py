@@ -23,6 +23,7 @@ from bench.events import (
     TrialReconfigured,
     WorkLost,
 )
+from bench.space import plain
 from bench.training import EpochResult, TrialFailed
 
 STALL_S = 120.0
@@ -219,11 +220,6 @@ class JournalCallback(Callback):
 
     def _now(self, trial: TuneTrial) -> dict[str, Any]:
         return {"at_s": self._now_s(), "trial": str(trial)}
-
-
-def plain(config: Mapping[str, Any]) -> dict[str, float | int]:
-    """Python numbers instead of numpy's."""
-    return {name: value.item() if hasattr(value, "item") else value for name, value in config.items()}
 
 
 def _last_line(trial: TuneTrial) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from bench import statistics
 from bench.ledger import cost_ratio
 from bench.record import Record
 from bench.report.keys import Keyed, difference, search_is_over
@@ -114,25 +115,18 @@ def ranking_clock(entries: Sequence[Entry]) -> Clock:
     return "allocated" if all(search_cost(e.record, "allocated") is not None for e in entries) else "busy"
 
 
-def geometric_median(ratios: Sequence[float]) -> float:
-    """exp(median of ln rho): how ratios are summarised over seeds."""
-    return math.exp(median(math.log(r) for r in ratios))
-
-
 def random_order_cost(record: Record, target: float, clock: Clock) -> float | None:
     """Expected device-minutes until `target` when the same trials run one after the other in a random order.
 
-    With k trials at the target or below, each of the others comes before all of these with probability 1 / (k + 1):
-    E = mean(cost of the k) + sum(cost of the others) / (k + 1). Idle time, where it is charged, is spread over trials
-    in proportion to their busy time. None where no trial reached the target or the cost is unknown.
+    Idle time, where it is charged, is spread over trials in proportion to their busy time. None where no trial reached
+    the target or the cost is unknown.
     """
     total, busy = search_cost(record, clock), record.costs.search.busy_device_min
     hits = [t for t in record.search_trials if _hits(t, target)]
     if total is None or not hits or not busy:
         return None
-    hit_cost = sum(t.busy_device_min for t in hits)
-    expected = hit_cost / len(hits) + (busy - hit_cost) / (len(hits) + 1)
-    return expected * total / busy
+    costs = [t.busy_device_min for t in hits]
+    return statistics.random_order_cost(costs, [busy - sum(costs)]) * total / busy
 
 
 def _hits(trial: Trial, target: float) -> bool:

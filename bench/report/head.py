@@ -12,7 +12,7 @@ FEW = 6
 
 
 def head(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """One line of conditions, and one on what a device is where it is no GPU."""
+    """What simulated runs rest on; one line of conditions, and one on what a device is where it is no GPU."""
     studies = [e.study for e in entries]
     said = {
         "workload": [s.workload for s in studies],
@@ -26,11 +26,32 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
     conditions = "; ".join(f"{name}: {_values(values)}" for name, values in said.items()) + "."
     cpu = sorted({s.profile for s in studies if kind_of_device(s.profile) == "cpu"})
     if not cpu:
-        return (conditions,)
+        return (*_simulated(entries), conditions)
     return (
+        *_simulated(entries),
         conditions,
         f"On the profile {listed(cpu)} a device is one CPU core: device-minutes are core-minutes, no GPU-minutes.",
     )
+
+
+def _simulated(entries: Sequence[Entry]) -> list[str]:
+    """From which curves virtual runs come, with their limits, and how such runs compared to real ones."""
+    from bench.simulate_head import Origin, load_validation, rests_on, trusted
+
+    lines: list[str] = []
+    virtual = [e for e in entries if e.study.simulation is not None]
+    for curves in dict.fromkeys(e.study.simulation.curves for e in virtual if e.study.simulation):
+        of_set = [e for e in virtual if e.study.simulation and e.study.simulation.curves == curves]
+        try:
+            origin = Origin.read(of_set[0].record.provenance.get("simulated"))
+        except ValueError:
+            lines.append(f"Simulated, from the curves {curves}; the record does not say how wrong they may be.")
+            continue
+        strategies = list(dict.fromkeys(e.study.strategy for e in of_set))
+        copying = [e.study.strategy for e in of_set if any(t.history for t in e.record.trials)]
+        lines += rests_on(origin, {e.study.profile for e in of_set})
+        lines += trusted(origin, strategies, list(dict.fromkeys(copying)), load_validation(curves))
+    return lines
 
 
 def _values(values: list[str]) -> str:

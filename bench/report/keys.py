@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.record import Record
-from bench.study import Study
+from bench.study import Simulation, Study
 
 KEY_FIELDS = (
     "workload", "recipe", "profile", "epochs", "final epochs", "devices per trial", "model", "data set", "DeepSpeed",
@@ -71,4 +71,6 @@ def difference(one: Keyed, other: Keyed) -> str:
 def _said(value: Any) -> str:
     if value is None:
         return "default"
+    if isinstance(value, Simulation):
+        return f"of {value.nodes} x {value.node_devices} devices on the curves {value.curves}"
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from bench.report.entries import Entry, geometric_median
+from bench.report.entries import Entry
+from bench.statistics import geometric_median
 from bench.tables import Cell, Column
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.report.entries import Entry, geometric_median, search_cost
+from bench.report.entries import Entry, search_cost
+from bench.statistics import expected_running_cost, geometric_median
 from bench.trials import Clock
 
 
@@ -103,16 +104,9 @@ def _median_loss(members: Sequence[Entry]) -> float | None:
 
 def _expected(members: Sequence[Entry], clock: Clock, costs: Sequence[float | None]) -> float | None:
     """Expected running cost: the sum of min(T, B) over the number of successes, B being the whole search."""
-    spent = [_lower(cost, search_cost(e.record, clock)) for e, cost in zip(members, costs, strict=True)]
-    known = _all_known(spent)
-    successes = sum(e.reached for e in members)
-    if not known:
-        return None
-    return sum(known) / successes if successes else math.inf
-
-
-def _lower(cost: float | None, budget: float | None) -> float | None:
-    return None if cost is None or budget is None else min(cost, budget)
+    known = _all_known(costs)
+    budgets = _all_known([search_cost(e.record, clock) for e in members])
+    return expected_running_cost(known, budgets) if known and budgets else None
 
 
 def _all_known(values: Sequence[float | None]) -> list[float]:

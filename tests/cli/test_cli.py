@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from bench.cli import cli, main
 
 GOLDEN = Path(__file__).with_name("help.txt")
 
@@ -27,7 +27,8 @@ def call(*args: str | Path, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_help_is_as_recorded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     text = []
-    for command in ([], ["run"], ["resume"], ["report"], ["strategies"], ["workloads"], ["profiles"], ["probe"]):
+    for name in ("", *cli.commands):
+        command = [name] if name else []
         assert call(*command, "--help", monkeypatch=monkeypatch) == 0
         text.append(f"$ sweepmark {' '.join([*command, '--help'])}\n{capsys.readouterr().out}")
     assert "\n".join(text) == GOLDEN.read_text(), "write the new text to tests/cli/help.txt if it is meant"
@@ -61,7 +62,27 @@ def test_help_loads_neither_torch_nor_ray_and_answers_at_once() -> None:
         ("run --stratgy bohb", "--strategy"),
         ("run --strategy bohb --profile v100", "use --profile cpu here"),
         ("run --strategy bohb --engine serial", "runs on the ray engine"),
-        ("run --strategy bohb --engine virtual", "'virtual' is not one of"),
+        ("run --strategy bohb --profile v100", "simulate with --engine virtual"),
+        ("run --strategy bohb --nodes 2", "--nodes is for virtual time alone"),
+        ("run --strategy bohb --engine virtual --profile h100", "No curves were recorded for profile h100"),
+        ("run --strategy bohb --engine virtual --curves tiny-squat", "did you mean 'tiny-squad'"),
+        ("run --strategy bohb --engine virtual --epochs 16", "up to 15"),
+        ("run --strategy bohb --engine virtual --lr-lower 1e-5", "1e-05"),
+        ("run --strategy bohb --engine virtual --bs-choices 32", "32"),
+        ("run --strategy bohb --engine virtual --dataset x.json", "--dataset cannot be had in virtual time"),
+        ("run --strategy bohb --engine virtual --lose-node 3@10", "names no node of 1"),
+        ("run --strategy bohb --engine virtual --lose-node soon", "NODE@SECONDS"),
+        ("run --strategy bohb --engine virtual --trial-cpus 3", "does not fit on a node"),
+        ("run --strategy bohb --engine virtual --nodes 3 --devices 4", "give a multiple"),
+        ("run --strategy bohb --engine virtual --speed 0", "speed is 0.0"),
+        ("run --strategy bohb --engine virtual --failure-rate 1", "failure_rate is 1.0"),
+        ("simulate --strategy bhob", "did you mean 'bohb'"),
+        ("simulate --strategy bohb --set eta=3", "no setting 'eta'"),
+        ("simulate --csv --json", "Only one of"),
+        ("plan --strategy bohb --profile v10", "did you mean 'v100'"),
+        ("curves no-such-set", "curve set"),
+        ("record-curves Tiny", "small letters"),
+        ("validate-simulation tiny-squad no-such-run", "no runs in"),
         ("run --strategy bohb --set eta=3", "no setting 'eta'"),
         ("run --strategy bohb --set eta", "--set NAME=VALUE"),
         ("run --strategy bohb --lr-lower 1 --lr-upper 0.1", "smaller lower"),

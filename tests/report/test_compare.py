@@ -14,9 +14,11 @@ from rich.console import Console
 from bench.events import GrantClosed, Note, RunFinished, RunInterrupted, RunResumed
 from bench.record import Record, build_record
 from bench.report import Report, compare, report_run
-from bench.report.entries import entries, geometric_median, random_order_cost
+from bench.report.entries import entries, random_order_cost
 from bench.report.keys import KEY_FIELDS, Keyed, difference
 from bench.report.wording import count, listed, significant, some
+from bench.statistics import geometric_median
+from bench.study import Simulation
 from bench.tables import Missing
 from tests.builders import Run, journal, study
 
@@ -149,7 +151,9 @@ def test_no_ratio_between_runs_that_do_not_compare() -> None:
 
     assert incomparable(other_data, MANUAL) == "another data (its hash differs)"
     assert incomparable(record(GOOD, "bohb", model="x"), MANUAL) == "model x against default"
-    assert incomparable(record(GOOD, "bohb", engine="virtual"), MANUAL) == "simulation yes against no"
+    simulation = Simulation(curves="c", curves_sha256="0", node_devices=4, node_cpus=8, trial_cpus=1)
+    simulated = record(GOOD, "bohb", engine="virtual", devices=4, simulation=simulation)
+    assert incomparable(simulated, MANUAL) == "simulation of 1 x 4 devices on the curves c against default"
     assert incomparable(BOHB, MANUAL) == ""
 
 
