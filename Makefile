@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOG := .venv/install.log
+SYNE_TUNE := syne-tune==0.16.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c requirements.lock
 
 STUDY_VARIABLES := STRATEGY PROFILE WORKLOAD LR_LOWER LR_UPPER BS_CHOICES WD_CHOICES EPOCHS SAMPLES DEVICES
@@ -34,7 +35,7 @@ step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
 # $(call timed,WORDS,COMMAND): the command in the open, with its time after it.
 timed = echo '== $(1)'; began=$$SECONDS; $(2) && echo "== $(1): $$((SECONDS - began)) s"
 
-.PHONY: help setup bench plan simulate advise curves report strategies profiles probe test lint lock clean
+.PHONY: help setup bench plan simulate advise curves report strategies profiles probe test benchmark lint lock clean
 
 help: ## list the targets and variables
 	@echo 'Targets:'
@@ -76,6 +77,10 @@ probe: .venv/ready ## read this machine and say which profile it is
 test: lint ## all checks and tests, as CI runs them
 	@$(call timed,tests,$(BIN)/pytest $(ARGS))
 
+benchmark: .venv/ready .venv-syne/ready ## how fast virtual time passes, beside Syne Tune's simulator (a minute or two)
+	@PATH="$(abspath $(BIN)):$$PATH" SYNE_TUNE_PYTHON=.venv-syne/bin/python \
+	    $(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,rounds -s $(ARGS)
+
 lint: .venv/ready ## style and types
 	@$(call timed,style,$(BIN)/ruff check && $(BIN)/ruff format --check)
 	@$(call timed,types,$(BIN)/mypy)
@@ -90,7 +95,14 @@ lock: .venv/ready ## renew requirements.lock from pyproject.toml (newer versions
 	    requirements.lock
 
 clean: ## remove .venv and caches, never results
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist
+	rm -rf .venv .venv-syne .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist
+
+# The peer that benchmarks compare with, apart from everything else since it pins other versions.
+.venv-syne/ready: Makefile
+	@rm -rf .venv-syne && mkdir -p .venv-syne .venv && echo 'Building .venv-syne for the benchmark:'
+	@$(call step,virtual environment,$(PYTHON) -m venv .venv-syne)
+	@$(call step,Syne Tune,.venv-syne/bin/python -m pip --disable-pip-version-check --no-input install '$(SYNE_TUNE)')
+	@touch $@
 
 # A changed lock builds .venv anew; a changed pyproject.toml installs the project itself again.
 .venv/ready: pyproject.toml .venv/locked

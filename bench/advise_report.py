@@ -11,22 +11,16 @@ from statistics import fmean, median
 
 from bench.advise import ADVISED, AS_IT_COMES, OTHER, REFERENCE, Advice, Row, costs_to, expected_cost, losses_within
 from bench.advise_command import command
+from bench.estimates import NEVER, cost_cell, estimate_cells, estimate_columns
 from bench.report.model import Report
 from bench.report.wording import count, listed
 from bench.seeds import child_seed
 from bench.simulate_head import head, load_validation
 from bench.simulate_many import Outcome
-from bench.simulate_report import (
-    APPROXIMATE,
-    NEVER,
-    SEEDS_FOR_A_ROW,
-    _estimate_cells,
-    _estimate_columns,
-    _finite,
-)
-from bench.simulate_scores import MANUAL, Score, _in_random_order, scores
+from bench.simulate_report import APPROXIMATE, SEEDS_FOR_A_ROW
+from bench.simulate_scores import MANUAL, Score, cost_in_random_order, scores
 from bench.simulate_targets import Targets
-from bench.statistics import CONFIDENCE, RESAMPLES, Estimate, Resamples, expected_running_cost, success_rate
+from bench.statistics import RESAMPLES, Estimate, Resamples, expected_running_cost, success_rate
 from bench.strategy import load_strategy
 from bench.tables import Cell, Column, Table
 
@@ -38,19 +32,6 @@ ROLES = {REFERENCE: "reference", ADVISED: "advised", AS_IT_COMES: "its defaults"
 def advise_report(advice: Advice, *, validation: Path | None = None) -> Report:
     """`validation`: folder of comparisons to real runs (None: this installation's). CSV holds the table of advice."""
     return _Report(advice).report(validation)
-
-
-def expected_estimate(costs: Sequence[float], budgets: Sequence[float], resamples: Resamples) -> Estimate:
-    """ERT in device-minutes with its percentile bootstrap interval; infinite in resamples without a success."""
-    import numpy as np
-
-    spent = np.minimum(costs, budgets)
-    hits = np.array([math.isfinite(c) and c <= b for c, b in zip(costs, budgets, strict=True)], dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        drawn = np.sort((resamples.counts @ spent) / (resamples.counts @ hits))
-    tail, last = (1 - CONFIDENCE) / 2, len(drawn) - 1
-    low, high = drawn[math.floor(tail * last)], drawn[math.ceil((1 - tail) * last)]
-    return Estimate(expected_running_cost(costs, budgets), float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -123,7 +104,9 @@ class _Report:
         return f".{max(0, 3 - math.floor(math.log10(self.grid_device_min)))}f"
 
     def expected(self, outcomes: Sequence[Outcome], target: float) -> Estimate:
-        return expected_estimate(costs_to(outcomes, target), [o.allocated_device_min for o in outcomes], self.resamples)
+        return self.resamples.expected_running_cost(
+            costs_to(outcomes, target), [o.allocated_device_min for o in outcomes]
+        )
 
     def _asked(self) -> str:
         goal, target = self.advice.goal, self.advice.target
@@ -146,7 +129,7 @@ class _Report:
 
     def _advice_table(self) -> Table:
         advice, budget = self.advice, self.advice.goal.budget_device_min
-        within = _estimate_columns("loss_within_budget", f"loss within {budget:g}") if budget is not None else ()
+        within = estimate_columns("loss_within_budget", f"loss within {budget:g}") if budget is not None else ()
         unit = self.unit
         return Table(
             name="advice",
@@ -155,12 +138,12 @@ class _Report:
                 Column(key="label", header="search", align="left", wraps=True),
                 Column(key="role", header="role", align="left"),
                 Column(key="success_rate", header="reached", spec=".0%"),
-                *_estimate_columns("expected_device_min", f"{unit}-min a success"),
-                *_estimate_columns("to_target_device_min", f"{unit}-min to target"),
+                *estimate_columns("expected_device_min", f"{unit}-min a success"),
+                *estimate_columns("to_target_device_min", f"{unit}-min to target"),
                 *within,
-                *_estimate_columns("share_of_grid", "of the whole grid"),
+                *estimate_columns("share_of_grid", "of the whole grid"),
                 Column(key="random_order_ratio", header="over shuffled", spec=".2f"),
-                *_estimate_columns("p_over_manual", "P cheaper than manual"),
+                *estimate_columns("p_over_manual", "P cheaper than manual"),
                 Column(key="best_loss", header="loss at the end", spec=".4f"),
                 Column(key="search_device_min", header=f"{unit}-min whole search", spec=self.spec),
                 Column(key="model_share", header="model", spec=".0%"),
@@ -193,19 +176,19 @@ class _Report:
         expected = self.expected(row.outcomes, advice.target)
         within: tuple[Cell, ...] = ()
         if budget is not None:
-            within = _estimate_cells(self.resamples.median(losses_within(row.outcomes, budget)), ".4f")
+            within = estimate_cells(self.resamples.median(losses_within(row.outcomes, budget)), ".4f")
         approximate = row.study.strategy in self.approximate
         return (
             row.candidate.label + (APPROXIMATE if approximate else ""),
             ROLES[row.role],
             to.success_rate,
-            *_estimate_cells(expected, self.spec),
-            *_estimate_cells(self.resamples.median(costs_to(row.outcomes, advice.target)), self.spec),
+            *estimate_cells(expected, self.spec),
+            *estimate_cells(self.resamples.median(costs_to(row.outcomes, advice.target)), self.spec),
             *within,
-            *_estimate_cells(_over(expected, self.grid_device_min), ".3f"),
-            _finite(to.random_order_ratio),
-            *_estimate_cells(to.over_manual),
-            _finite(score.best_loss),
+            *estimate_cells(_over(expected, self.grid_device_min), ".3f"),
+            cost_cell(to.random_order_ratio),
+            *estimate_cells(to.over_manual),
+            cost_cell(score.best_loss),
             median(o.allocated_device_min for o in row.outcomes),
             score.model_based / score.suggestions if score.suggestions else None,
             score.stalls,
@@ -235,7 +218,7 @@ class _Report:
             resamples = Resamples.draw(len(outcomes), seed=child_seed(0, "bootstrap"))
             whole = [o.allocated_device_min for o in outcomes]
             found = (
-                expected_estimate(costs_to(outcomes, target), whole, resamples)
+                resamples.expected_running_cost(costs_to(outcomes, target), whole)
                 if budget is None
                 else resamples.median(losses_within(outcomes, budget))
             )
@@ -247,7 +230,7 @@ class _Report:
                     len(outcomes),
                     target,
                     success_rate(costs_to(outcomes, target)),
-                    *_estimate_cells(found, spec),
+                    *estimate_cells(found, spec),
                 )
             )
         return Table(
@@ -259,7 +242,7 @@ class _Report:
                 Column(key="seeds", header="number"),
                 Column(key="target_loss", header="target loss", spec=".4f"),
                 Column(key="success_rate", header="reached", spec=".0%"),
-                *_estimate_columns("objective", header),
+                *estimate_columns("objective", header),
             ),
             rows=tuple(rows),
         )
@@ -350,7 +333,7 @@ class _Report:
         if math.isinf(found.value):
             return f"{said}Not reached: no search got to that loss."
         shuffled = expected_running_cost(
-            [_in_random_order(o, theta) for o in manual], [o.allocated_device_min for o in manual]
+            [cost_in_random_order(o, theta) for o in manual], [o.allocated_device_min for o in manual]
         )
         over_shuffled = expected_cost(best.outcomes, theta) / shuffled
         whole = fmean(o.allocated_device_min for o in best.outcomes) / self.grid_device_min
@@ -380,7 +363,7 @@ def _over(estimate: Estimate, cost: float) -> Estimate:
 
 
 def _shown(estimate: Estimate, spec: str) -> str:
-    return str(_estimate_cells(estimate, spec)[0])
+    return str(estimate_cells(estimate, spec)[0])
 
 
 def _ratio(value: float) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.estimates import cost_cell, estimate_cells, estimate_columns
 from bench.profile import load_profile
 from bench.report.model import Report
 from bench.report.wording import count, some
@@ -18,13 +18,12 @@ from bench.simulate_targets import HARD_DRAWS, HARD_QUANTILE, RERUNS, Targets, t
 from bench.statistics import RESAMPLES, Estimate, win_is_claimed
 from bench.strategy import load_strategy
 from bench.study import Study
-from bench.tables import Cell, Column, Missing, Table
+from bench.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
     from bench.curve_model import CurveModel
 
 SEEDS_FOR_A_ROW = 200
-NEVER = "never"
 APPROXIMATE = " (approximate)"
 
 
@@ -107,10 +106,10 @@ def _target_columns(unit: str) -> tuple[Column, ...]:
         Column(key="success_rate", header="reached", spec=".0%"),
         Column(key="to_target_device_min", header=f"{unit}-min to target", spec=".2f"),
         Column(key="expected_device_min", header=f"{unit}-min a success", spec=".2f"),
-        *_estimate_columns("ratio", "over manual"),
+        *estimate_columns("ratio", "over manual"),
         Column(key="random_order_ratio", header="over shuffled", spec=".2f"),
-        *_estimate_columns("p_over_manual", "P cheaper than manual"),
-        *_estimate_columns("p_over_random", "P cheaper than random"),
+        *estimate_columns("p_over_manual", "P cheaper than manual"),
+        *estimate_columns("p_over_random", "P cheaper than random"),
     )
 
 
@@ -121,18 +120,18 @@ def _target_cells(score: Score, to: TargetScore, target: float, approximate: Seq
         len(score.outcomes),
         target,
         to.success_rate,
-        _finite(to.cost),
-        _finite(to.expected),
-        *_estimate_cells(to.ratio),
-        _finite(to.random_order_ratio),
-        *_estimate_cells(to.over_manual),
-        *_estimate_cells(to.over_random),
+        cost_cell(to.cost),
+        cost_cell(to.expected),
+        *estimate_cells(to.ratio),
+        cost_cell(to.random_order_ratio),
+        *estimate_cells(to.over_manual),
+        *estimate_cells(to.over_random),
     )
 
 
 def _search_columns(unit: str) -> tuple[Column, ...]:
     return (
-        *_estimate_columns("loss_difference", "loss beside manual"),
+        *estimate_columns("loss_difference", "loss beside manual"),
         Column(key="cost_ratio", header="whole search", spec=".2f"),
         Column(key="model_share", header="model", spec=".0%"),
         Column(key="stalls", header="stalls", spec="d"),
@@ -149,8 +148,8 @@ def _search_columns(unit: str) -> tuple[Column, ...]:
 def _search_cells(score: Score, approximate: bool) -> tuple[Cell, ...]:
     runs = score.outcomes
     return (
-        *_estimate_cells(score.loss_difference, ".4f"),
-        _finite(score.cost_ratio),
+        *estimate_cells(score.loss_difference, ".4f"),
+        cost_cell(score.cost_ratio),
         score.model_based / score.suggestions if score.suggestions else None,
         score.stalls,
         _median([o.allocated_device_min for o in runs]),
@@ -158,27 +157,9 @@ def _search_cells(score: Score, approximate: bool) -> tuple[Cell, ...]:
         _median([o.wall_s for o in runs]),
         _median([o.trials for o in runs]),
         _median([o.stopped for o in runs]),
-        _finite(score.best_loss),
+        cost_cell(score.best_loss),
         approximate,
     )
-
-
-def _estimate_columns(key: str, header: str) -> tuple[Column, ...]:
-    """One for people, three for machines."""
-    parts = (Column(key=f"{key}{suffix}", header=header, data_only=True) for suffix in ("", "_low", "_high"))
-    return (Column(key=f"{key}_shown", header=header), *parts)
-
-
-def _estimate_cells(found: Estimate | None, spec: str = ".2f") -> tuple[Cell, ...]:
-    if found is None:
-        return (None, None, None, None)
-    value, low, high = (NEVER if v == math.inf else format(v, spec) for v in (found.value, found.low, found.high))
-    shown = NEVER if low == NEVER else f"{value} [{low}, {high}]"
-    return (shown, found.value, found.low, found.high)
-
-
-def _finite(value: float) -> Cell:
-    return Missing(NEVER) if math.isinf(value) else value
 
 
 def _median(values: Sequence[float]) -> float:

@@ -112,7 +112,7 @@ def _score(name: str, runs: dict[str, tuple[Outcome, ...]], goal: Targets, resam
 
 def _target_score(name: str, runs: dict[str, tuple[Outcome, ...]], target: float, resamples: Resamples) -> TargetScore:
     own, manual, random = (_costs(runs[who], target) for who in (name, MANUAL, RANDOM))
-    grid = [_in_random_order(o, target) for o in runs[MANUAL]]
+    grid = [cost_in_random_order(o, target) for o in runs[MANUAL]]
     return TargetScore(
         success_rate=success_rate(own),
         cost=median(own),
@@ -128,7 +128,7 @@ def _costs(outcomes: Sequence[Outcome], target: float) -> list[float]:
     return [cost_to_target(o.trace, target, "allocated") for o in outcomes]
 
 
-def _in_random_order(manual: Outcome, target: float) -> float:
+def cost_in_random_order(manual: Outcome, target: float) -> float:
     """Expected device-minutes to the target of one grid in a random order; what was allocated and idle is spread over
     its trials in proportion to their busy time."""
     hits = [busy for loss, busy in manual.finals if loss <= target]

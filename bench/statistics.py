@@ -115,6 +115,16 @@ class Resamples:
         array = self._array(values)
         return self._estimate(float(array.mean()), self.counts @ array / self.n)
 
+    def expected_running_cost(self, costs: Sequence[float], budgets: Sequence[float]) -> Estimate:
+        """ERT in device-minutes; infinite in resamples without a success."""
+        import numpy as np
+
+        spent = np.minimum(costs, budgets)
+        hits = np.array([math.isfinite(c) and c <= b for c, b in zip(costs, budgets, strict=True)], dtype=np.float64)
+        with np.errstate(divide="ignore"):
+            resampled = (self.counts @ spent) / (self.counts @ hits)
+        return self._estimate(expected_running_cost(costs, budgets), resampled)
+
     def _array(self, values: Sequence[float]) -> NDArray[np.float64]:
         import numpy as np
 

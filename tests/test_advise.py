@@ -29,7 +29,7 @@ from bench.advise import (
 )
 from bench.advise_candidates import GRIDS, Candidate, candidates
 from bench.advise_command import command
-from bench.advise_report import advise_report, expected_estimate
+from bench.advise_report import advise_report
 from bench.curve_model import CurveModel
 from bench.curves import load_curve_set, write_metadata, write_table
 from bench.errors import UserError
@@ -332,13 +332,13 @@ def test_settings_of_every_kind_can_be_typed(parts: tuple[Ground, Ground]) -> No
 
 def test_expected_cost_has_an_interval() -> None:
     resamples = Resamples.draw(4, seed=0)
-    certain = expected_estimate([2.0] * 4, [9.0] * 4, resamples)
+    certain = resamples.expected_running_cost([2.0] * 4, [9.0] * 4)
     assert (certain.value, certain.low, certain.high) == (2.0, 2.0, 2.0)
-    missed = expected_estimate([2.0, 2.0, 2.0, math.inf], [9.0] * 4, resamples)
+    missed = resamples.expected_running_cost([2.0, 2.0, 2.0, math.inf], [9.0] * 4)
     assert missed.value == (3 * 2.0 + 9.0) / 3
     assert missed.low == 2.0
     assert missed.high > missed.value
-    never = expected_estimate([math.inf] * 4, [9.0] * 4, resamples)
+    never = resamples.expected_running_cost([math.inf] * 4, [9.0] * 4)
     assert (never.value, never.low, never.high) == (math.inf, math.inf, math.inf)
 
 

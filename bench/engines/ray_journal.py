@@ -153,6 +153,8 @@ class JournalCallback(Callback):
 
     def _note_started(self, trial: TuneTrial) -> None:
         name = str(trial)
+        if self._session.trial(name).ended:  # a failed one that is resumed finishes at once
+            return
         pointer = Pointer.read(Path(trial.checkpoint.path)) if trial.checkpoint else Pointer(name, 0)
         if pointer.trial != name:
             self._emit(

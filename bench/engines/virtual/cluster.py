@@ -44,10 +44,6 @@ class Cluster:
         """Requests that no slot has been found for."""
         return len(self._waiting)
 
-    def node(self, worker: Worker) -> int:
-        assert worker.slot is not None
-        return worker.slot // self._per_node
-
     def request(self, on_start: Action, lost: Callable[[Worker], None]) -> Worker:
         """Ask for a worker; `on_start` is called at the instant at which it has a slot."""
         worker = Worker(lost=lost, on_start=on_start)

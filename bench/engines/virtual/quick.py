@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import async_hyperband, pbt
-from ray.tune.search import search_generator, variant_generator
-from ray.tune.search.sample import Domain
+from ray.tune.search import basic_variant, search_generator, variant_generator
+from ray.tune.search.sample import Categorical, Domain, Float, Integer
 from scipy import special, stats
 
 
@@ -33,6 +33,7 @@ def shortcuts() -> Iterator[None]:
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
 
+        put(basic_variant, "generate_variants", variants)
         put(variant_generator, "copy", SimpleNamespace(deepcopy=copied, copy=copy.copy))
         put(search_generator, "copy", SimpleNamespace(deepcopy=copied, copy=copy.copy))
         put(async_hyperband._Bracket, "cutoff", cutoff)
@@ -43,6 +44,18 @@ def shortcuts() -> Iterator[None]:
             put(bohb, "sps", SimpleNamespace(truncnorm=SimpleNamespace(rvs=truncated_normal)))
             put(bohb.sm.nonparametric.KDEMultivariate, "pdf", density)
         yield
+
+
+def variants(
+    spec: dict[str, Any], constant_grid_search: bool = False, random_state: Any = None
+) -> Iterator[tuple[dict[tuple[str, str], Any], dict[str, Any]]]:
+    """Tune's variants of a search space: a flat one without a grid has a single one, each domain sampled in turn."""
+    space = spec["config"]
+    if not space or not all(isinstance(domain, (Float, Integer, Categorical)) for domain in space.values()):
+        yield from variant_generator.generate_variants(spec, constant_grid_search, random_state)
+        return
+    drawn = {name: domain.sample(spec, random_state=random_state) for name, domain in space.items()}
+    yield {("config", name): value for name, value in drawn.items()}, {**spec, "config": drawn}
 
 
 def copied(value: Any) -> Any:
