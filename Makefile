@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOG := .venv/install.log
-SYNE_TUNE := syne-tune==0.16.0
+SYNE_TUNE := syne-tune==0.16.0 huggingface_hub==2.4.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c requirements.lock
 
 STUDY_VARIABLES := STRATEGY PROFILE WORKLOAD LR_LOWER LR_UPPER BS_CHOICES WD_CHOICES EPOCHS SAMPLES DEVICES
@@ -101,7 +101,7 @@ clean: ## remove .venv and caches, never results
 .venv-syne/ready: Makefile
 	@rm -rf .venv-syne && mkdir -p .venv-syne .venv && echo 'Building .venv-syne for the benchmark:'
 	@$(call step,virtual environment,$(PYTHON) -m venv .venv-syne)
-	@$(call step,Syne Tune,.venv-syne/bin/python -m pip --disable-pip-version-check --no-input install '$(SYNE_TUNE)')
+	@$(call step,Syne Tune,.venv-syne/bin/python -m pip --disable-pip-version-check --no-input install $(SYNE_TUNE))
 	@touch $@
 
 # A changed lock builds .venv anew; a changed pyproject.toml installs the project itself again.

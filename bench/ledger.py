@@ -251,14 +251,15 @@ class LedgerFold:
 
 
 def _by_phase(phases: Phases) -> dict[PhaseName, float]:
+    """The phases that took any time."""
     seconds: dict[PhaseName, float] = {
-        "startup": _spent(phases.startup_s),
-        "train": _spent(phases.train_s),
-        "eval": _spent(phases.eval_s),
-        "checkpoint": _spent(phases.checkpoint_s),
-        "restore": _spent(phases.restore_s),
+        "startup": phases.startup_s,
+        "train": phases.train_s,
+        "eval": phases.eval_s,
+        "checkpoint": phases.checkpoint_s,
+        "restore": phases.restore_s,
     }
-    return seconds
+    return {phase: _spent(s) for phase, s in seconds.items() if s}
 
 
 def _spent(seconds: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ def load_toml(path: Path, cls: type[T]) -> T:
 
     The file carries `schema_version`. Raises UserError that names the file, the key and the remedy.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -33,12 +34,19 @@ def load_toml(path: Path, cls: type[T]) -> T:
         )
     _refuse_unknown_keys(path, data, cls, "")
     try:
-        loaded: T = TypeAdapter(cls).validate_python(data)
+        loaded: T = _adapter(cls).validate_python(data)
         return loaded
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: {where or 'the file'}: {first['msg']}: correct that key.") from None
+
+
+@cache
+def _adapter(cls: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def _refuse_unknown_keys(path: Path, data: dict[str, Any], cls: Any, prefix: str) -> None:

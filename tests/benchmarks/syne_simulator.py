@@ -1,8 +1,8 @@
 """Syne Tune's simulator on a table of curves, run by an interpreter that has it: prints seconds and trials as JSON.
 
-`syne_simulator.py TABLE STRATEGY TRIALS SLOTS MODE`: TABLE is a JSON file with `losses` and `seconds` (a list of epochs
-for each configuration). MODE `defaults` leaves the tuner as it comes; `best` takes away all that costs time
-and changes no result: saving, printing, storing, and polling more often than epochs end.
+`syne_simulator.py TABLE STRATEGY TRIALS SLOTS MODE`: TABLE is a JSON file with `configs` (a full grid), and their `losses`
+and `seconds` by epoch. MODE `defaults` leaves the tuner as it comes; `best` takes away all that costs time and changes
+no result: saving, printing, storing, and polling more often than epochs end.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def main(table_path: str, strategy: str, trials: int, slots: int, mode: str) -> 
     table = json.loads(Path(table_path).read_text())
     losses, seconds = np.array(table["losses"]), np.array(table["seconds"])
     epochs = losses.shape[1]
-    # Whole configurations are drawn by number, so that both simulators draw from the same table.
-    space = {"config": choice(list(range(len(losses))))}
+    configs = pd.DataFrame(table["configs"])
+    space = {name: choice(sorted(set(configs[name].tolist()))) for name in configs}
     objectives = np.stack([losses, np.cumsum(seconds, axis=1)], axis=-1)[:, None]
     blackbox = BlackboxTabular(
-        hyperparameters=pd.DataFrame({"config": range(len(losses))}),
+        hyperparameters=configs,
         configuration_space=space,
         fidelity_space={"epoch": randint(1, epochs)},
         objectives_evaluations=objectives,

@@ -68,6 +68,8 @@ class Controller:
         # halves its brackets as it chooses: it must be asked as often as Ray asks it.
         own = scheduler.__module__.startswith("ray.tune.schedulers.")
         self._keeps_choice = quick and own and not issubclass(scheduler, HyperBandForBOHB)
+        # A save takes no time. Skipping its event changes the order of attempts alone, by which processes die.
+        self._saves_at_once = quick and not work.simulation.failure_rate
         self._choice: VirtualTrial | None = None
         self._changed = True
         self._queues: dict[str, list[tuple[int, VirtualTrial]]] = {Trial.PENDING: [], Trial.PAUSED: []}
@@ -317,6 +319,10 @@ class Controller:
             self.search_alg.on_trial_result(trial.trial_id, seen)
         self._work.epoch_done(worker, done)
         trial.last_result = result
+        if decision == CONTINUE and self._saves_at_once and not trial.is_saving:
+            trial._latest_checkpoint_result = Save(worker.session.at, result).result
+            self._train(trial)
+            return
         if decision != PAUSE and trial.worker is not None:
             self._schedule_trial_save(trial)
         if trial.is_saving:
