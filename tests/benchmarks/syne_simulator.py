@@ -1,6 +1,6 @@
 """Syne Tune's simulator on a table of curves, run by an interpreter that has it: prints seconds and trials as JSON.
 
-`syne_simulator.py TABLE STRATEGY TRIALS SLOTS MODE`: TABLE is a JSON file with `configs` (a full grid), and their `losses`
+`syne_simulator.py TABLE STRATEGY TRIALS SLOTS MODE`: TABLE is a JSON file with `configs` (a full grid), their `losses`
 and `seconds` by epoch. MODE `defaults` leaves the tuner as it comes; `best` takes away all that costs time and changes
 no result: saving, printing, storing, and polling more often than epochs end.
 """

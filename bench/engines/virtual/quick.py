@@ -128,11 +128,11 @@ def density(self: Any, point: list[float]) -> float:
     levels = self.__dict__.setdefault("_levels", [len(set(column)) for column in data.T.tolist()])
     kernels = np.empty(data.shape)
     continuous = [kind == "c" for kind in self.var_type]
-    for i, (width, value) in enumerate(zip(widths, point, strict=True)):
-        if continuous[i]:
-            kernels[:, i] = (1.0 / np.sqrt(2 * np.pi)) * np.exp(-((data[:, i] - value) ** 2) / (width**2 * 2.0))
-        else:
-            with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a variable that has one level in the data
+        for i, (width, value) in enumerate(zip(widths, point, strict=True)):
+            if continuous[i]:
+                kernels[:, i] = (1.0 / np.sqrt(2 * np.pi)) * np.exp(-((data[:, i] - value) ** 2) / (width**2 * 2.0))
+            else:
                 kernels[:, i] = np.where(data[:, i] == value, 1 - width, width / np.float64(levels[i] - 1))
-    at_point = kernels.prod(axis=1) / np.prod(widths[continuous])
-    return float(at_point.sum(axis=0) / self.nobs)
+        at_point = kernels.prod(axis=1) / np.prod(widths[continuous])
+        return float(at_point.sum(axis=0) / self.nobs)
