@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import multiprocessing
 import os
@@ -35,6 +34,7 @@ from bench.curves import (
     write_table,
 )
 from bench.errors import UserError
+from bench.lock import hold
 from bench.seeds import child_seed
 from bench.space import LogUniform, SearchSpace
 from bench.training import EpochResult, TrainingTask, TrialFailed
@@ -91,7 +91,11 @@ def record_curves(
     """
     partial = folder / PARTIAL_NAME
     names = curve_set.space.names
-    with _opened(partial) as file:
+    with hold(
+        partial,
+        instead="--out",
+        busy=f"{partial.parent} is being recorded by another process: wait, or give another --out.",
+    ) as file:
         curve_set = _begun(folder, curve_set)
         curves = _recorded(file, partial, curve_set, configs)
         for curve in curves:
@@ -122,23 +126,6 @@ def with_error(curve_set: CurveSet) -> CurveSet:
         return replace(curve_set, error=leave_one_out(curve_set))
     except (ValueError, UserError):  # too few learning rates, or none that trained: nothing to compare
         return curve_set
-
-
-def _opened(partial: Path) -> IO[str]:
-    """The growing table, held by this process alone until it is closed."""
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("a+", encoding="utf-8", newline="")
-    except OSError as error:
-        raise UserError(f"Cannot write in {partial.parent} ({error.strerror}): give another --out.") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(
-            f"{partial.parent} is being recorded by another process: wait, or give another --out."
-        ) from None
-    return file
 
 
 def _begun(folder: Path, curve_set: CurveSet) -> CurveSet:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from bench.clock import Clock
 from bench.errors import UserError
 from bench.events import Event, Heartbeat
 from bench.journal import JOURNAL_NAME, Journal, read_journal
+from bench.lock import hold
 from bench.trials import RunState, fold
 
 HEARTBEAT_S = 5.0
@@ -34,7 +33,11 @@ class RunLog:
     ) -> None:
         self.folder = folder
         self._observers = observers
-        self._lock_file = _lock(folder)
+        self._lock_file = hold(
+            folder / "lock",
+            instead="--results",
+            busy=f"The run {folder.name} is being written by another process: wait for it, or give another --seed.",
+        )
         self._lock = threading.RLock()
         path = folder / JOURNAL_NAME
         self.past: list[Event] = read_journal(path) if path.exists() and path.stat().st_size else []
@@ -78,19 +81,3 @@ class RunLog:
             self._heart.join()
         self._journal.close()
         self._lock_file.close()
-
-
-def _lock(folder: Path) -> IO[str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
-    except OSError as error:
-        raise UserError(f"Cannot write in {folder} ({error.strerror}): give another --results.") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(
-            f"The run {folder.name} is being written by another process: wait for it, or give another --seed."
-        ) from None
-    return file

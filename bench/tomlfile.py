@@ -34,7 +34,8 @@ def load_toml(path: Path, cls: type[T]) -> T:
         )
     _refuse_unknown_keys(path, data, cls, "")
     try:
-        loaded: T = _adapter(cls).validate_python(data)
+        kind: Any = cls
+        loaded: T = _adapter(kind).validate_python(data)
         return loaded
     except ValidationError as error:
         first = error.errors()[0]
