@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 SHOWN_TRIALS = 14
+SHOWN_AFTER_S = 2.0
+LINE_EVERY_S = 5.0
 PREPARING = "Reading model and data, starting workers (about ten seconds) …"
+
+OnDone = Callable[[int, int], None]
+"""Told now and then how many are done, of how many."""
 
 
 class View(Protocol):
@@ -197,6 +203,48 @@ def label(trial: str) -> str:
 
 def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
+
+
+@contextmanager
+def counter(what: str) -> Iterator[OnDone]:
+    """Shows on standard error how many of `what` are done and when all will be, once that takes more than two seconds:
+    a bar on a terminal, lines elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    task = bar.add_task("", total=None)
+    began_s = time.monotonic()
+    said_s = began_s + SHOWN_AFTER_S - LINE_EVERY_S
+    first: tuple[float, int] | None = None  # before it workers start, which says nothing of what is to come
+
+    def show(done: int, total: int) -> None:
+        nonlocal said_s, first
+        now_s = time.monotonic()
+        bar.update(task, completed=done, total=total)
+        first_s, first_done = first = first or (now_s, done)
+        if done in (first_done, total) or now_s - began_s < SHOWN_AFTER_S:
+            return
+        if console.is_terminal:
+            bar.start()
+        elif now_s - said_s >= LINE_EVERY_S:
+            said_s = now_s
+            left_s = (now_s - first_s) / (done - first_done) * (total - done)
+            print(f"{done}/{total} {what}, about {clock_text(left_s)} left", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        if console.is_terminal:  # elsewhere it would end with an empty line
+            bar.stop()
 
 
 def clock_text(seconds: float) -> str:

@@ -6,18 +6,15 @@ import math
 import multiprocessing
 import os
 import signal
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.progress import clock_text
+from bench.progress import OnDone
 from bench.study import Study
 from bench.trials import Config, Incumbent, RunState
 
@@ -29,11 +26,6 @@ if TYPE_CHECKING:
 CHUNK_MOST = 16
 """Runs handed to a worker at once, at most: enough to make the hand-over cheap, few enough to share the work evenly."""
 CHUNKS_A_WORKER = 8
-SHOWN_AFTER_S = 2.0
-LINE_EVERY_S = 5.0
-
-OnDone = Callable[[int, int], None]
-"""Told after every few runs how many are done, of how many."""
 
 One = Callable[[Study, str], "Outcome"]
 
@@ -180,45 +172,3 @@ def _run_chunk(studies: Sequence[Study], curves: str, one: One) -> list[Outcome]
 
 def _untold(done: int, total: int) -> None:
     del done, total
-
-
-@contextmanager
-def progress_view() -> Iterator[OnDone]:
-    """Shows on standard error how many runs are done and when all will be, once that takes more than two seconds: a bar
-    on a terminal, lines elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("simulated runs"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    task = bar.add_task("", total=None)
-    began_s = time.monotonic()
-    said_s = began_s + SHOWN_AFTER_S - LINE_EVERY_S
-    first: tuple[float, int] | None = None  # before it workers start, which says nothing of the runs to come
-
-    def show(done: int, total: int) -> None:
-        nonlocal said_s, first
-        now_s = time.monotonic()
-        bar.update(task, completed=done, total=total)
-        first_s, first_done = first = first or (now_s, done)
-        if done in (first_done, total) or now_s - began_s < SHOWN_AFTER_S:
-            return
-        if console.is_terminal:
-            bar.start()
-        elif now_s - said_s >= LINE_EVERY_S:
-            said_s = now_s
-            left_s = (now_s - first_s) / (done - first_done) * (total - done)
-            print(f"{done}/{total} simulated runs, about {clock_text(left_s)} left", file=sys.stderr, flush=True)
-
-    try:
-        yield show
-    finally:
-        if console.is_terminal:  # elsewhere it would end with an empty line
-            bar.stop()

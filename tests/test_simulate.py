@@ -17,9 +17,10 @@ from click.testing import CliRunner
 from bench.curve_model import CurveModel
 from bench.curves import Curve, CurveSet, Epoch, ModelError, write_metadata, write_table
 from bench.errors import UserError
+from bench.progress import counter
 from bench.report.model import Report
 from bench.simulate_head import load_validation
-from bench.simulate_many import Outcome, outcome_of, progress_view, simulate_many
+from bench.simulate_many import Outcome, outcome_of, simulate_many
 from bench.simulate_report import simulate_report
 from bench.simulate_scores import Score, scores
 from bench.simulate_targets import Targets, draw_config, hard_target_loss, target_loss
@@ -188,8 +189,8 @@ def test_progress_is_told_in_lines_once_it_takes_long(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("bench.simulate_many.time.monotonic", lambda: now[0])
-    with progress_view() as show:
+    monkeypatch.setattr("bench.progress.time.monotonic", lambda: now[0])
+    with counter("simulated runs") as show:
         now[0] += 60.0  # workers start
         for done in range(1, 11):
             now[0] += 1.0

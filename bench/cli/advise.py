@@ -61,8 +61,9 @@ def advise(
     from bench.curve_model import CurveModel
     from bench.errors import UserError
     from bench.profile import load_profile
+    from bench.progress import counter
     from bench.simulate import find_curve_set
-    from bench.simulate_many import Outcome, progress_view, simulate_many
+    from bench.simulate_many import Outcome, simulate_many
     from bench.simulate_scores import RANDOM
     from bench.study import Study
 
@@ -71,7 +72,7 @@ def advise(
     goal = Goal(budget_device_min=budget, target_loss=target)
     curves = find_curve_set(curves, profile=profile, workload=None)
     names = None if strategy is None else [name.strip() for name in strategy.split(",") if name.strip()]
-    with tempfile.TemporaryDirectory() as folder, progress_view() as on_done:
+    with tempfile.TemporaryDirectory() as folder, counter("simulated runs") as on_done:
         choosing, reporting = grounds(curves, folder=Path(folder), hold_out=hold_out, report_curves=report_curves)
         hardware = load_profile(profile or choosing.curve_set.profile)
         example = Candidate(strategy=RANDOM).study(choosing.curve_set, hardware, epochs=epochs)

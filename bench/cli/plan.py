@@ -64,8 +64,9 @@ def plan(
     from bench.curves import load_curve_set
     from bench.plan import make_plan
     from bench.profile import load_profile
+    from bench.progress import counter
     from bench.shapes import Assumptions
-    from bench.simulate_many import Outcome, progress_view, simulate_many
+    from bench.simulate_many import Outcome, simulate_many
     from bench.study import Study
 
     runs = studies([strategy], range(seed, seed + seeds), **options)
@@ -82,7 +83,7 @@ def plan(
         medium_evaluations=medium,
     )
     curves = options.get("curves") or simulation.curves
-    with progress_view() as on_done:
+    with counter("simulated runs") as on_done:
 
         def simulate(asked: Sequence[Study]) -> Sequence[Outcome]:
             return simulate_many(asked, curves=curves, jobs=jobs, on_done=on_done)

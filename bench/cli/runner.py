@@ -17,6 +17,7 @@ import click
 from bench.cli.simulation_options import NAMES, check_support, given, load_curves, pair
 from bench.cli.simulation_options import study as virtual_study
 from bench.errors import UserError
+from bench.events import FINAL_TRIAL, Event, TrialEnded
 from bench.journal import JOURNAL_NAME
 from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
@@ -24,6 +25,7 @@ from bench.record import Record, record_run
 from bench.run import Interrupted, plan_study, run_folder, run_study
 from bench.strategy import GridPlan, Strategy, load_strategy
 from bench.study import EngineName, Study
+from bench.trials import RunState
 from bench.workload import load_recipe, load_workload
 
 if TYPE_CHECKING:
@@ -266,14 +268,26 @@ class Runner:
             sys.exit(EXIT_STALLED if reason.stalled else 128 + signals[-1])
 
     def _simulate(self, study: Study, strategy: Strategy, profile: Profile, folder: Path) -> Record:
+        from bench.progress import counter
         from bench.simulate import simulate_study
 
         assert study.simulation is not None
         curve_set = self._curves(study.simulation.curves, None, None)
         if curve_set.table_sha256 != study.simulation.curves_sha256:
             raise UserError(f"The curve set {curve_set.name} is not the one of this run: start a new run with --fresh.")
+        ended = 0
+
+        def watch(event: Event, state: RunState) -> None:
+            nonlocal ended
+            if isinstance(event, TrialEnded) and event.trial != FINAL_TRIAL:
+                ended += 1
+                told(ended, study.samples)
+
         try:
-            return simulate_study(study, strategy, profile, self._model(curve_set), results=self._results)
+            with counter("trials") as told:
+                return simulate_study(
+                    study, strategy, profile, self._model(curve_set), results=self._results, observers=(watch,)
+                )
         except Interrupted as reason:
             click.echo(f"{reason}. What was simulated up to then is in {folder}.", err=True)
             sys.exit(EXIT_STALLED)

@@ -46,7 +46,8 @@ def simulate(
     from bench.curve_model import CurveModel
     from bench.curves import load_curve_set
     from bench.errors import UserError
-    from bench.simulate_many import progress_view, simulate_many
+    from bench.progress import counter
+    from bench.simulate_many import simulate_many
     from bench.simulate_report import simulate_report
 
     if as_json + as_csv + as_markdown > 1:
@@ -55,7 +56,7 @@ def simulate(
     simulation = asked[0].simulation
     assert simulation is not None
     curves = options["curves"] or simulation.curves
-    with progress_view() as on_done:
+    with counter("simulated runs") as on_done:
         outcomes = simulate_many(asked, curves=curves, jobs=jobs, on_done=on_done)
     report = simulate_report(outcomes, asked, CurveModel(load_curve_set(curves)))
     show_report(report, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
