@@ -76,14 +76,15 @@ class Candidate:
 
 def candidates(names: Sequence[str] | None, example: Study) -> list[Candidate]:
     """All that are tried, in a fixed order. `names`: of the strategies (None: every installed one that the workload
-    allows and that is not serial). `example`: any study of them on all devices. Raises UserError."""
+    allows, that is not serial, and whose trials recorded curves can replay). `example`: any study of them on all
+    devices. Raises UserError."""
     workload = load_workload(example.workload)
     strategies = {name: load_strategy(name) for name in names or strategy_names()}
     if names is None:
         strategies = {
             name: s
             for name, s in strategies.items()
-            if not s.serial and (workload.checkpoints or not (s.pauses or s.copies))
+            if not s.serial and not s.copies and (workload.checkpoints or not s.pauses)
         }
     for strategy in strategies.values():
         strategy.check(workload)

@@ -15,7 +15,7 @@ from bench.estimates import NEVER, cost_cell, estimate_cells, estimate_columns
 from bench.report.model import Report
 from bench.report.wording import count, listed
 from bench.seeds import child_seed
-from bench.simulate_head import head, load_validation
+from bench.simulate_head import facts, head, load_validation
 from bench.simulate_many import Outcome
 from bench.simulate_report import APPROXIMATE, SEEDS_FOR_A_ROW
 from bench.simulate_scores import MANUAL, Score, cost_in_random_order, scores
@@ -41,7 +41,8 @@ class _Report:
     def report(self, validation: Path | None) -> Report:
         advice, unit = self.advice, self.unit
         best = self.advised
-        title = f"Advice for profile {advice.profile.name}: {best.candidate.label}"
+        doubt = " (approximate)" if best.study.strategy in self.approximate else ""
+        title = f"Advice for profile {advice.profile.name}: {best.candidate.label}{doubt}"
         return Report(
             title=title,
             tables=(self._advice_table(), self._optimism_table(), self._choice_table()),
@@ -61,6 +62,11 @@ class _Report:
                     self.approximate,
                     unit,
                 ),
+            ),
+            facts=facts(
+                advice.reporting.curve_set,
+                {row.study.strategy: row.study for row in reversed(advice.rows)},
+                advice.reporting_seeds,
             ),
         )
 

@@ -150,6 +150,8 @@ def read_metadata(folder: Path, name: str = METADATA_NAME) -> CurveSet:
     path = folder / name
     try:
         data = json.loads(_text(path, MAX_METADATA_BYTES))
+        if not isinstance(data, dict):
+            raise ValueError("it is not an object with keys")
         version = data.pop("schema_version", None)
         if version != SCHEMA_VERSION:
             raise ValueError(f"it has schema_version {version!r}; this version reads {SCHEMA_VERSION}")

@@ -23,7 +23,7 @@ from bench.report.wording import count
 from bench.run import plan_study
 from bench.shapes import Arrangement, Assumptions, compare_shapes, shapes_table
 from bench.simulate import simulate_run
-from bench.simulate_head import head, load_validation
+from bench.simulate_head import facts, head, load_validation
 from bench.simulate_many import Outcome
 from bench.strategy import Strategy, load_strategy
 from bench.study import Study
@@ -124,6 +124,7 @@ def make_plan(
             [strategy.name] if strategy.copies else [],
             profile.unit,
         ),
+        facts=facts(model.curve_set, {strategy.name: study}, [s.seed for s in studies]),
     )
     title = f"Schedule of seed {studies[middle].seed}, whose cost is the median"
     return Plan(report=report, schedule=schedule(events, title), arrangements=arrangements)
@@ -283,7 +284,10 @@ def _budget_table(
     seeds = count(len(outcomes), "seed")
     notes = []
     if fitting is not None and not fitting.most:
-        notes.append("Not even one trial fits: give a larger budget, or fewer --epochs or --devices.")
+        notes.append(
+            f"Not even one trial fits in 95 % of the seeds: {count(studies[0].devices, 'device')} are billed until the "
+            "last trial ends. Give a larger budget, or fewer --devices or --epochs."
+        )
     elif fitting is not None:
         beyond = f", {fitting.too_many} do not" if fitting.too_many else ""
         notes.append(f"{count(fitting.most, 'trial')} fit in 95 % of the seeds (--samples {fitting.most}){beyond}.")
@@ -295,7 +299,7 @@ def _budget_table(
             Column(key="samples", header="trials planned"),
             Column(key="within", header=f"within it, of {seeds}"),
             Column(key="samples_that_fit", header="trials that fit"),
-            Column(key="samples_too_many", header="too many"),
+            Column(key="samples_too_many", header="that do not"),
         ),
         rows=(
             (

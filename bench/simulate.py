@@ -31,13 +31,14 @@ DECIDING = ("ray", "optuna", "hpbandster", "configspace", "numpy", "scipy", "sta
 
 
 def find_curve_set(name: str | None, *, profile: str | None, workload: str | None) -> str:
-    """The curve set asked for, or the first that was made on that profile for that workload (None: any; without
-    either, the first recorded here by training). Raises UserError where there is none."""
+    """The curve set asked for, or the one for that profile and workload (None: any; without either, for `cpu`): of
+    several the one that is named after its workload, then the fit to published tables, then the first by name. Raises
+    UserError where there is none."""
     if name is not None:
         return name
     if profile is not None:
         load_profile(profile)
-    sets = [read_metadata(curve_set_folder(n)) for n in curve_set_names()]
+    sets = [s for s in map(_readable, curve_set_names()) if s is not None]
     profile = profile or (None if workload else "cpu")
     fitting = [s for s in sets if profile in (None, s.profile) and workload in (None, s.workload)]
     if not fitting:
@@ -48,7 +49,16 @@ def find_curve_set(name: str | None, *, profile: str | None, workload: str | Non
             f"No curves were recorded for {wanted}: name a set with --curves ({', '.join(curve_set_names())}); its "
             "seconds are then taken as recorded, or --speed times as fast."
         )
-    return min(fitting, key=lambda s: (s.dataset_name is not None, s.name)).name
+    return min(fitting, key=lambda s: (s.name != s.workload, s.name != f"published-{s.profile}", s.name)).name
+
+
+def _readable(name: str) -> CurveSet | None:
+    """A set's metadata; None where they cannot be read, which is no reason not to use another: `sweepmark curves` says
+    what is wrong."""
+    try:
+        return read_metadata(curve_set_folder(name))
+    except UserError:
+        return None
 
 
 def virtual_study(

@@ -4,8 +4,8 @@ compared to real runs."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -119,9 +119,23 @@ def head(
     return (
         *rests_on(origin, {s.profile for s in studies.values()}),
         _conditions(studies, seeds, unit),
-        *_events(studies),
-        *trusted(origin, list(studies), approximate, validation),
+        *cluster(studies.values()),
+        *trusted(origin, list(studies), {s.profile for s in studies.values()}, approximate, validation),
     )
+
+
+def facts(curve_set: CurveSet, studies: Mapping[str, Study], seeds: Sequence[int]) -> dict[str, Any]:
+    """The same for machines."""
+    any_study = next(iter(studies.values()))
+    origin = asdict(Origin.of(curve_set))
+    return {
+        "simulated": origin,
+        "profile": any_study.profile,
+        "slots": max(s.slots for s in studies.values()),
+        "samples": {name: s.samples for name, s in studies.items()},
+        "epochs": any_study.epochs,
+        "seeds": {"first": seeds[0], "count": len(seeds)},
+    }
 
 
 def rests_on(origin: Origin, profiles: Collection[str]) -> tuple[str, ...]:
@@ -139,10 +153,20 @@ def rests_on(origin: Origin, profiles: Collection[str]) -> tuple[str, ...]:
 
 
 def trusted(
-    origin: Origin, strategies: Sequence[str], approximate: Sequence[str], validation: Validation
+    origin: Origin,
+    strategies: Sequence[str],
+    profiles: Collection[str],
+    approximate: Sequence[str],
+    validation: Validation,
 ) -> tuple[str, ...]:
     """What is approximate, and how the simulation compared to real runs."""
-    return (*_approximate(approximate), _validated(origin, strategies, validation))
+    others = sorted(set(profiles) - {origin.profile})
+    return (
+        *_approximate(approximate),
+        f"Not validated against real runs on profile {listed(others)}."
+        if others
+        else _validated(origin, strategies, validation),
+    )
 
 
 def _model_error(error: ModelError | None) -> str:
@@ -168,19 +192,24 @@ def _conditions(studies: Mapping[str, Study], seeds: Sequence[int], unit: str) -
     )
 
 
-def _events(studies: Mapping[str, Study]) -> list[str]:
-    """What befalls the simulated cluster, where anything does."""
-    found = next((s.simulation for s in studies.values() if s.slots > 1), None)
-    found = found or next(iter(studies.values())).simulation
+def cluster(studies: Iterable[Study]) -> list[str]:
+    """How the simulated cluster differs from one undisturbed node, where it does; the same for all of them."""
+    found = next((s.simulation for s in studies), None)
     if found is None:
         return []
     said = []
+    if found.nodes > 1:
+        said.append(f"{found.nodes} nodes of {count(found.node_devices, 'device')}")
     if found.speed != 1:
         said.append(f"epochs {found.speed:g} times as fast as recorded")
     if found.failure_rate:
         said.append(f"{found.failure_rate:.2%} of epochs end with a dead process")
     if found.node_losses:
-        said.append(f"nodes lost: {len(found.node_losses)}")
+        said += [
+            f"node {loss.node} is lost at {loss.at_s:g} s "
+            + ("for good" if loss.away_s is None else f"for {loss.away_s:g} s")
+            for loss in found.node_losses
+        ]
     if found.time_budget_s is not None:
         said.append(f"searches end after {found.time_budget_s:g} s")
     if found.queue_wait_s:

@@ -11,7 +11,7 @@ from bench.estimates import cost_cell, estimate_cells, estimate_columns
 from bench.profile import load_profile
 from bench.report.model import Report
 from bench.report.wording import count, some
-from bench.simulate_head import head, load_validation
+from bench.simulate_head import facts, head, load_validation
 from bench.simulate_many import Outcome
 from bench.simulate_scores import MANUAL, RANDOM, Score, TargetScore, scores
 from bench.simulate_targets import HARD_DRAWS, HARD_QUANTILE, RERUNS, Targets, targets
@@ -57,6 +57,7 @@ def simulate_report(
             approximate,
             unit,
         ),
+        facts=facts(curve_set, {s.strategy: by_strategy[s.strategy] for s in rows}, [o.seed for o in rows[0].outcomes]),
     )
 
 
@@ -77,8 +78,9 @@ def _strategy_table(rows: Sequence[Score], goal: Targets, unit: str, approximate
             f"Target: median of {RERUNS} re-runs of each seed's winner of the grid. To target: median of the cost at "
             "which a search first got there; never: half of the seeds or more did not. A success: what all seeds spent "
             "until they got there or ended, over those that did (ERT). Over manual: exp(median ln T/T_manual), seed by "
-            "seed; a miss is infinite, and 0 says that the grid missed. P: share of seeds in which it is cheaper to "
-            f"the target, ties one half. In brackets: 95 % percentile bootstrap over seeds, {RESAMPLES} resamples.",
+            "seed; a miss is infinite (never), and where the grid missed the ratio is 0. P: share of seeds in which it "
+            "is cheaper to the target, ties one half. In brackets: 95 % percentile bootstrap over seeds, "
+            f"{RESAMPLES} resamples.",
             "The grid comes in one order, and where in it the winner lies is chance. Over shuffled: the same ratio to "
             "what the grid costs to the target in a random order, on average. Loss beside manual: the incumbent's "
             "minus the grid's when the whole grid is paid for, median (negative is better). Whole search: its cost "
@@ -208,6 +210,6 @@ def _claims(rows: Sequence[Score], unit: str) -> list[str]:
                 unsaid.append(f"{s.strategy} and {name}")
     if unsaid:
         lines.append(
-            f"Nothing is claimed of {some(unsaid)}: a claim needs P of 0.75 or more and an interval above 0.5."
+            f"Nothing is claimed of {'; '.join(unsaid)}: a claim needs P of 0.75 or more and an interval above 0.5."
         )
     return lines

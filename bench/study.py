@@ -60,7 +60,9 @@ class Simulation:
             raise ValueError(f"queue_wait_s is {self.queue_wait_s}; seconds are 0 or more")
         for loss in self.node_losses:
             if not 0 <= loss.node < self.nodes or loss.at_s < 0 or (loss.away_s is not None and loss.away_s <= 0):
-                raise ValueError(f"the node loss {loss} names no node of {self.nodes} or no time: count nodes from 0")
+                raise ValueError(
+                    f"a node loss names node {loss.node} of {self.nodes} at {loss.at_s:g} s; count nodes from 0"
+                )
 
     def slots_per_node(self, devices_per_trial: int) -> int:
         """Trials that fit on a node at once, by devices and by CPU cores."""

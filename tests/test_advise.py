@@ -258,7 +258,8 @@ def example(parts: tuple[Ground, Ground], **changes: Any) -> Study:
 def test_candidates_are_the_grids_of_the_suite(parts: tuple[Ground, Ground]) -> None:
     found = candidates(None, example(parts))
     assert len(found) == len(set(found))
-    assert {c.strategy for c in found} == {"asha", "asha-tpe", "bohb", "hyperband", "pbt", "random", "tpe"}
+    assert {c.strategy for c in found} == {"asha", "asha-tpe", "bohb", "hyperband", "random", "tpe"}
+    assert {c.strategy for c in candidates(["pbt"], example(parts))} == {"pbt"}
     assert {c.devices for c in found} == {1, 2}
     for strategy, grid in GRIDS.items():
         assert set(grid) <= set(load_strategy(strategy).settings)

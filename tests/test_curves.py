@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,21 @@ def test_the_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in listed for name in curve_set_names())
     curves_command.main(["--json"], standalone_mode=False)
     assert [each["name"] for each in json.loads(capsys.readouterr().out)] == curve_set_names()
+
+
+def test_the_default_set_is_the_one_named_after_its_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import curves, simulate
+
+    shutil.copytree(curves.curves_dir(), tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(curves, "curves_dir", lambda: tmp_path)
+    shutil.copytree(tmp_path / "tiny-squad", tmp_path / "mine")
+    path = tmp_path / "mine" / METADATA_NAME
+    path.write_text(path.read_text().replace('"name": "tiny-squad"', '"name": "mine"'))
+    assert curves.read_metadata(tmp_path / "mine").name == "mine"
+    assert simulate.find_curve_set(None, profile=None, workload=None) == "tiny-squad"
+    assert simulate.find_curve_set(None, profile="v100", workload=None) == "published-v100"
+    assert simulate.find_curve_set(None, profile=None, workload="bloom560m-squad") == "published-a100"
+    path.write_text("[]")
+    assert simulate.find_curve_set(None, profile="cpu", workload=None) == "tiny-squad", "a broken set stops no other"
+    with pytest.raises(UserError, match="not an object with keys"):
+        curves.load_curve_set("mine")

@@ -219,7 +219,7 @@ def test_variables_become_options_and_only_where_set(checkout: Checkout) -> None
 def test_a_mistyped_variable_is_refused(checkout: Checkout) -> None:
     done = checkout.make("bench", "STRATEGEY=bohb")
     assert done.returncode != 0
-    assert "There is no variable STRATEGEY; known: STRATEGY ENGINE" in done.stderr
+    assert "There is no variable STRATEGEY; known: STRATEGY PROFILE" in done.stderr
 
 
 def test_help_is_the_default_and_lists_every_target(checkout: Checkout) -> None:

@@ -117,7 +117,7 @@ def test_a_profile_that_the_machine_is_not_is_refused() -> None:
         require_profile("v100", CPU_ONLY)
     assert str(caught.value) == (
         "Profile v100 needs NVIDIA V100 SXM2 GPUs; this machine has no GPU (NVML library not found): "
-        "use --profile cpu here, or run on such a node."
+        "use --profile cpu here, run on such a node, or simulate with --engine virtual."
     )
     with pytest.raises(UserError, match=r"has 1 x NVIDIA H200 .*: use --profile h200 here"):
         require_profile("a100", replace(HOST, gpus=(H200,)))

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import click
 
+from bench.cli.simulation_options import finite
+
 
 @click.command(epilog="Example: sweepmark advise --profile cpu")
 @click.option("--profile", metavar="NAME", help="Hardware profile. Default: the curves', else cpu.")
 @click.option("--curves", metavar="NAME", help="Recorded curves, see `sweepmark curves`. Default: the profile's.")
-@click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Device-minutes that may be allocated.")
-@click.option("--target", type=float, help="Loss to be reached. Default: that of the manual grid's winner.")
-@click.option("--strategy", metavar="NAMES", help="To choose among, with commas between. Default: all.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    help="Device-minutes that may be allocated.",
+)
+@click.option(
+    "--target", type=float, callback=finite, help="Loss to be reached. Default: that of the manual grid's winner."
+)
+@click.option("--strategy", metavar="NAMES", help="To choose among, with commas between. Default: all but pbt.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's.")
 @click.option(
     "--hold-out/--no-hold-out",

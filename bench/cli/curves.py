@@ -66,6 +66,7 @@ def record_curves(
     from bench.errors import UserError
     from bench.probe import probe_machine, require_profile
     from bench.provenance import collect
+    from bench.report.wording import count
     from bench.training import TrainingTask
     from bench.workload import load_recipe, load_workload
 
@@ -99,7 +100,7 @@ def record_curves(
     curve_set = CurveSet(
         name=name,
         kind="recorded",
-        summary=summary or f"{task.name} under {recipe}, {points} learning rates, {seeds} seeds",
+        summary=summary or f"{task.name} under {recipe}, {points} learning rates, {count(seeds, 'seed')}",
         workload=workload,
         recipe=recipe,
         profile=hardware.name,
@@ -184,10 +185,16 @@ def curves(name: str | None, as_json: bool) -> None:
     from bench.curve_model import CurveModel
     from bench.curve_picture import final_losses, learning_curves
     from bench.curves import curve_set_names, load_curve_set
+    from bench.errors import UserError
 
     console = Console(file=sys.stdout)
     if name is None:
-        sets = [load_curve_set(each) for each in curve_set_names()]
+        sets = []
+        for each in curve_set_names():
+            try:
+                sets.append(load_curve_set(each))
+            except UserError as error:
+                click.echo(f"Left out: {error}", err=True)
         if as_json:
             click.echo(json.dumps([_summary(each) for each in sets], indent=2))
         else:
@@ -253,11 +260,12 @@ def _described(model: CurveModel) -> dict[str, Any]:
 
 
 def _description(model: CurveModel) -> Table:
+    from bench.report.wording import count
     from bench.tables import Column, Table
 
     s, found = model.curve_set, _described(model)
     rates = sorted({c.config[model.rate] for c in s.curves})
-    failures = ", ".join(f"{count} {kind}" for kind, count in found["failures"].items())
+    failures = ", ".join(f"{number} {kind}" for kind, number in found["failures"].items())
     source = s.provenance.get("source") or f"commit {(s.provenance.get('git') or {}).get('commit', 'unknown')}"
     rows = [
         ("what", s.summary),
@@ -267,7 +275,8 @@ def _description(model: CurveModel) -> Table:
         ("data", s.dataset_name or "the workload's own"),
         (
             "trials",
-            f"{found['trials']} of {s.epochs} epochs: {found['configurations']} configurations, {len(s.seeds)} seed(s)",
+            f"{found['trials']} of {s.epochs} epochs: {found['configurations']} configurations, "
+            f"{count(len(s.seeds), 'seed')}",
         ),
         ("failed", failures or "none"),
         (model.rate.replace("_", " "), f"{len(rates)} from {rates[0]:g} to {rates[-1]:g}"),
@@ -276,7 +285,9 @@ def _description(model: CurveModel) -> Table:
         (
             "noise of the loss",
             f"{100 * found['noise_log_loss_median']:.1f} % between trials of one configuration (median), "
-            f"{100 * found['noise_common_share']:.0f} % of it common to a seed",
+            f"{100 * found['noise_common_share']:.0f} % of it common to a seed"
+            if len(s.seeds) > 1 or s.noise_log_loss is not None
+            else "unknown: a single seed was recorded",
         ),
         ("model error", _error(s.error)),
     ]

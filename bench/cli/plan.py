@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.simulation_options import simulation_options
+from bench.cli.simulation_options import finite, simulation_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,19 +19,31 @@ if TYPE_CHECKING:
 @click.option(
     "--strategy", required=True, metavar="NAME", help="See `sweepmark strategies`, or the path of a .py file."
 )
-@click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Device-minutes that may be allocated.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    help="Device-minutes that may be allocated.",
+)
 @simulation_options
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The first parent of all seeds.")
 @click.option("--seeds", default=20, show_default=True, type=click.IntRange(min=1), help="Simulated runs.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes. Default: one a core.")
 @click.option("--shapes", is_flag=True, help="Compare ways to pack the evaluations into jobs, too.")
-@click.option("--job-launch", type=click.FloatRange(min=0), default=180, show_default=True, help="Seconds; --shapes.")
 @click.option(
-    "--job-queue", type=click.FloatRange(min=0), default=300, show_default=True,
+    "--job-launch",
+    type=click.FloatRange(min=0),
+    callback=finite,
+    default=180,
+    show_default=True,
+    help="Seconds; --shapes.",
+)
+@click.option(
+    "--job-queue", type=click.FloatRange(min=0), callback=finite, default=300, show_default=True,
     help="Seconds that a job of one device waits; --shapes.",
 )  # fmt: skip
 @click.option(
-    "--job-queue-growth", type=click.FloatRange(min=0), default=0.5, show_default=True,
+    "--job-queue-growth", type=click.FloatRange(min=0), callback=finite, default=0.5, show_default=True,
     help="A job of n devices waits n to this power times as long; --shapes.",
 )  # fmt: skip
 @click.option(

@@ -64,8 +64,11 @@ def simulate(
 
 def _names(asked: str) -> list[str]:
     """The references, then the strategies that were asked for, each once."""
+    from bench.errors import UserError
     from bench.simulate_scores import REFERENCES
     from bench.strategy import strategy_names
 
-    names = [name.strip() for name in asked.split(",") if name.strip()]
+    names = [name.strip() for name in asked.split(",")]
+    if not all(names):
+        raise UserError(f"--strategy '{asked}' leaves a name out: write all, or names with commas between.")
     return list(dict.fromkeys([*REFERENCES, *(strategy_names() if names == [ALL] else names)]))

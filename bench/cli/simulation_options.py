@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,9 +35,16 @@ def numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
     return parse
 
 
+def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuses an option that is infinite or no number."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 SPACE = (
-    click.option("--lr-lower", type=float, help="Lower bound of the learning rate."),
-    click.option("--lr-upper", type=float, help="Upper bound of the learning rate."),
+    click.option("--lr-lower", type=float, callback=finite, help="Lower bound of the learning rate."),
+    click.option("--lr-upper", type=float, callback=finite, help="Upper bound of the learning rate."),
     click.option("--bs-choices", metavar="8 16", callback=numbers(int), help="Batch sizes to choose from."),
     click.option("--wd-choices", metavar="0.0 0.1", callback=numbers(float), help="Weight decays to choose from."),
 )

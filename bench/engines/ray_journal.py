@@ -66,9 +66,7 @@ class JournalCallback(Callback):
         return self._to_replay > 0 or self._unacknowledged is not None
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        for trial in trials[self._created :]:
-            self._note_created(trial)
-        self._created = len(trials)
+        self._announce(trials)
         if self._gate is not None and self._unacknowledged is not None and not self._unacknowledged.is_saving:
             self._unacknowledged = None
             self._to_replay = ray.get(self._gate.processed.remote())
@@ -94,6 +92,7 @@ class JournalCallback(Callback):
             )
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._announce(trials)  # in a worker that is idle a trial may start in the step that suggested it
         self._running[str(trial)] = trial
         if not self._replaying:
             self._note_started(trial)
@@ -145,6 +144,11 @@ class JournalCallback(Callback):
             self._end(trial, TrialEnded(**self._now(trial), state="nan", detail="its last loss was not finite"))
         else:
             self._end(trial, TrialEnded(**self._now(trial), state=state))
+
+    def _announce(self, trials: list[TuneTrial]) -> None:
+        for trial in trials[self._created :]:
+            self._note_created(trial)
+        self._created = len(trials)
 
     def _note_created(self, trial: TuneTrial) -> None:
         if self._session.state.get(str(trial)) is None:

@@ -36,7 +36,7 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 def _simulated(entries: Sequence[Entry]) -> list[str]:
     """From which curves virtual runs come, with their limits, and how such runs compared to real ones."""
-    from bench.simulate_head import Origin, load_validation, rests_on, trusted
+    from bench.simulate_head import Origin, cluster, load_validation, rests_on, trusted
 
     lines: list[str] = []
     virtual = [e for e in entries if e.study.simulation is not None]
@@ -50,7 +50,9 @@ def _simulated(entries: Sequence[Entry]) -> list[str]:
         strategies = list(dict.fromkeys(e.study.strategy for e in of_set))
         copying = [e.study.strategy for e in of_set if any(t.history for t in e.record.trials)]
         lines += rests_on(origin, {e.study.profile for e in of_set})
-        lines += trusted(origin, strategies, list(dict.fromkeys(copying)), load_validation(curves))
+        lines += cluster(e.study for e in of_set)
+        profiles = {e.study.profile for e in of_set}
+        lines += trusted(origin, strategies, profiles, list(dict.fromkeys(copying)), load_validation(curves))
     return lines
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.tables import Table, clean, escape_markdown, print_trimmed
@@ -16,8 +17,8 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """`head`: under which conditions it was measured. `csv_table`: the name of the table that CSV holds; a report is
-    several tables, a CSV file one."""
+    """`head`: under which conditions it was measured; `facts`: the same for machines, where no table holds them.
+    `csv_table`: the name of the table that CSV holds; a report is several tables, a CSV file one."""
 
     title: str
     tables: tuple[Table, ...]
@@ -25,6 +26,7 @@ class Report:
     comparison: tuple[str, ...]
     csv_table: str
     head: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
         """The table of that name. Raises KeyError where there is none."""
@@ -60,6 +62,7 @@ class Report:
             "schema_version": SCHEMA_VERSION,
             "title": self.title,
             "head": list(self.head),
+            "facts": dict(self.facts),
             "tables": {table.name: table.to_dict() for table in self.tables},
             "warnings": list(self.warnings),
             "comparison": list(self.comparison),

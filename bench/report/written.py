@@ -172,7 +172,7 @@ def _retrained(sides: list[Side]) -> str:
 
 def _hedge(sides: list[Side]) -> str:
     fewest = fewest_seeds(sides)
-    simulated = " The runs are simulated from recorded curves." if sides[0].entries[0].study.engine == "virtual" else ""
+    simulated = " The runs are simulated." if sides[0].entries[0].study.engine == "virtual" else ""
     if fewest >= SEEDS_FOR_A_CLAIM:
         return f"Based on {fewest} seeds or more of each strategy, by medians.{simulated}"
     return (

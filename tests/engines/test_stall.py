@@ -33,6 +33,29 @@ def test_the_callback_ends_a_search_in_which_all_trials_wait(monkeypatch: pytest
     assert callback.ended_by is caught.value
 
 
+def test_a_trial_that_starts_in_the_step_that_suggested_it_is_announced_first() -> None:
+    from bench.engines import ray_journal
+
+    told: list[str] = []
+    state = SimpleNamespace(get=lambda name: None)
+    session: Any = SimpleNamespace(
+        state=state,
+        emit=lambda event: told.append(f"{event.kind} {event.trial}"),
+        trial=lambda name: SimpleNamespace(ended=False),
+        start_trial=lambda name, epoch: told.append(f"started {name}"),
+        clock=SimpleNamespace(now_s=lambda: 0.0),
+    )
+    callback = ray_journal.JournalCallback(session, gate=None, recorded=0, model_based=None, discard=lambda trial: None)
+
+    class Suggested(SimpleNamespace):
+        def __str__(self) -> str:
+            return str(self.name)
+
+    trials: list[Any] = [Suggested(name=n, config={}, trial_id=n, checkpoint=None) for n in ("0001", "0002")]
+    callback.on_trial_start(1, trials, trials[1])
+    assert told == ["trial_created 0001", "trial_created 0002", "started 0002"]
+
+
 def test_a_stalled_run_is_interrupted_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stall(session: Session, plan: object, past: object) -> None:
         session.open_grant(1, "search")
