@@ -93,7 +93,11 @@ class Assumptions:
             f"{self.startup_s:g} s to start.",
             "A job is submitted when its first evaluation is decided and a place among the devices is free; a search "
             "that decides everything beforehand could wait for all jobs at once.",
-            "Allocated is what jobs hold, launch and idle devices included; time in the queue is never charged.",
+            "Allocated is what jobs hold, launch and idle devices included; time in the queue is never charged. Busy "
+            "counts launch and start-up, as of any trial.",
+            "Every evaluation is a trial of random search to its last epoch, whatever the strategy of the plan: one "
+            "that stops trials needs less. Results known when deciding: how many were at hand, on average, when an "
+            "evaluation was decided; a strategy that learns wants many.",
         )
 
 

@@ -83,7 +83,7 @@ class _Picture:
         grid = self._grid(shown)
         runs = [_runs(cells) for cells in grid]
         numbers = all(
-            end - start >= len(name_of(trial)) for own in runs for start, end, trial in own if trial is not None
+            end - start > len(name_of(trial)) for own in runs for start, end, trial in own if trial is not None
         )
         label = name_of if numbers else letter_of
         for row, (cells, own) in enumerate(zip(grid, runs, strict=True)):
