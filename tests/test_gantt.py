@@ -170,7 +170,7 @@ def test_numbers_become_letters_where_they_do_not_fit() -> None:
 
 def test_slots_beyond_the_screen_are_counted() -> None:
     lines = printed(many(30, 30), 60)
-    assert "  and 6 more slots" in lines
+    assert "  and 6 more devices" in lines
 
 
 def test_a_run_without_work() -> None:

@@ -49,7 +49,7 @@ def _chart(
 
     x = alt.X("from:Q", title=unit, scale=alt.Scale(domain=[0, until_s / seconds], nice=False))
     slots = [str(row + 1) for row in range(what.rows)]
-    y = alt.Y("slot:N", title="slot", scale=alt.Scale(domain=slots), sort=None)
+    y = alt.Y("slot:N", title="device", scale=alt.Scale(domain=slots), sort=None)
     bars = (
         alt.Chart(alt.InlineData(values=[_row(bar, seconds) for bar in what.bars]))
         .mark_bar(stroke="white", strokeWidth=0.3)

@@ -1,4 +1,4 @@
-"""A schedule as text: one line a device slot, as wide as the terminal.
+"""A schedule as text: one line a device, as wide as the terminal.
 
 A trial's stretch begins with its number; what fills the rest tells the phases apart without colour too.
 """
@@ -89,7 +89,7 @@ class _Picture:
         for row, (cells, own) in enumerate(zip(grid, runs, strict=True)):
             yield [(f"{row + 1:>{self._margin - 1}} ", "bold"), *self._row(cells, own, label)]
         if shown < self._what.rows:
-            yield [(f"  and {self._what.rows - shown} more slots", "")]
+            yield [(f"  and {self._what.rows - shown} more devices", "")]
         yield [(" " * self._margin + self._axis(), "bright_black")]
         yield from self._legend({cell.kind for cells in grid for cell in cells}, numbers)
 
