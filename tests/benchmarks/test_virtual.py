@@ -34,8 +34,8 @@ SYNE_TUNE_LIMITS = {"defaults": 4.0, "best": 1.0}
 
 
 @pytest.fixture(autouse=True)
-def _asked_for(benchmark: Any) -> None:
-    if benchmark.disabled:
+def _asked_for(request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("benchmark_enable"):
         pytest.skip("a benchmark of minutes: make benchmark")
 
 
