@@ -14,6 +14,7 @@ from bench.events import SCHEMA_VERSION, Event
 
 JOURNAL_NAME = "events.jsonl"
 MAX_LINE_BYTES = 1_000_000
+MAX_JOURNAL_BYTES = 256 * 1024 * 1024
 
 
 def encode(event: Event) -> str:
@@ -43,9 +44,12 @@ def read_journal(path: Path) -> list[Event]:
     or goes back in time.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_JOURNAL_BYTES + 1)
     except OSError as error:
         raise UserError(f"Cannot read the journal {path} ({error.strerror}): give the folder of a run.") from None
+    if len(data) > MAX_JOURNAL_BYTES:
+        raise UserError(f"{path} is larger than the {MAX_JOURNAL_BYTES} bytes allowed: it is no journal of this suite.")
     lines = data.split(b"\n")
     if lines[-1]:
         lines = lines[:-1]  # cut short: the write was under way when the run was killed

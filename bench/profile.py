@@ -139,7 +139,8 @@ class Overheads:
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """A kind of hardware. `device`: torch's word for it. `precision`: of training. `devices_per_trial`: held by one
-    trial. `cpus_per_device`: CPU cores that go with each device. `gpu`: its facts (None on a CPU profile)."""
+    trial. `cpus_per_device`: CPU cores that go with each device. `gpu`: its facts (None on a CPU profile).
+    `core_peak_tflops`: 10^12 operations a second that no CPU core of today exceeds (None on a GPU profile)."""
 
     name: str
     summary: str
@@ -150,10 +151,13 @@ class Profile:
     node: Node
     overheads: Overheads
     gpu: Gpu | None = None
+    core_peak_tflops: float | None = None
 
     def __post_init__(self) -> None:
         if (self.device == "cuda") != (self.gpu is not None):
             raise ValueError("a 'cuda' profile needs a [gpu] table, and a 'cpu' profile must have none")
+        if (self.core_peak_tflops is None) != (self.gpu is not None):
+            raise ValueError("'core_peak_tflops' belongs to a 'cpu' profile, and to no other")
         if self.precision == "bf16" and self.gpu is not None and self.gpu.capability < (8, 0):
             raise ValueError("'precision' is bf16, which needs compute capability 8.0; write \"fp16\"")
         if self.precision == "fp16" and self.device == "cpu":
@@ -162,6 +166,24 @@ class Profile:
             raise ValueError("'devices_per_trial' must fit on a node, and 'cpus_per_device' be 1 or more")
         if self.node.devices * self.cpus_per_device + self.node.system_cpus > self.node.cpus:
             raise ValueError(f"a node of {self.node.cpus} CPUs is too small for its devices and 'system_cpus'")
+        if not self.peak_tflops:
+            raise ValueError(f"the peak of the device in {self.precision} is missing or 0")
+
+    @property
+    def image(self) -> str:
+        """The container image that its runs use: the name of a definition in `containers/`."""
+        if self.gpu is None:
+            return "cpu"
+        return "a100" if self.gpu.capability >= (8, 0) else "v100"
+
+    @property
+    def peak_tflops(self) -> float:
+        """The most that one device can do in its precision, in 10^12 operations a second: a physical limit, which no
+        training reaches (0: unknown)."""
+        if self.gpu is None:
+            return self.cpus_per_device * (self.core_peak_tflops or 0.0)
+        peak: float | None = getattr(self.gpu.peak_tflops, self.precision)
+        return peak or 0.0
 
     @property
     def unit(self) -> Literal["GPU", "device"]:

@@ -45,6 +45,11 @@ def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
 
 
+def own_strategy(file: str | None) -> dict[str, str]:
+    """The checksum of a strategy's file that is not the suite's, as a part of a record's provenance; else nothing."""
+    return {} if file is None else {"strategy_sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+
+
 def locked_versions(lock: Path) -> dict[str, str]:
     """The exact pins of a lock file, by name; empty where there is none."""
     if not lock.is_file():

@@ -23,6 +23,7 @@ from bench.events import (
     WorkLost,
 )
 from bench.profile import Profile
+from bench.provenance import own_strategy
 from bench.record import Record, record_run
 from bench.runlog import RunLog
 from bench.seeds import child_seed
@@ -106,7 +107,7 @@ def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, pr
 
     clock = WallClock(not_before_s=log.state.ended_s)
     plan = None if log.state.search_finished else plan_study(study, strategy)
-    provenance = provenance | _inputs(prepare_in_process(task))
+    provenance = provenance | _inputs(prepare_in_process(task)) | own_strategy(study.strategy_file)
     provenance["seeds"] = {name: child_seed(study.seed, name) for name in SEED_NAMES}
     if log.state.started is None:
         log.emit(

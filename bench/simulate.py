@@ -15,6 +15,7 @@ from bench.engines.session import SearchStalled
 from bench.errors import UserError
 from bench.events import Event
 from bench.profile import Profile, load_profile
+from bench.provenance import own_strategy
 from bench.record import Record, record_run
 from bench.run import Interrupted, plan_study, run_folder
 from bench.runlog import RunLog
@@ -220,6 +221,7 @@ def provenance(study: Study, curve_set: CurveSet) -> dict[str, Any]:
             "limits": list(curve_set.limits),
         },
         "packages": _versions(),
+        **own_strategy(study.strategy_file),
         "seeds": {name: child_seed(study.seed, name) for name in ("search", "curves", "failures")},
     }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DRAWN_AT_ONCE = 256
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 CLAIM_FROM = 0.75
@@ -93,11 +94,16 @@ class Resamples:
 
         if n < 1 or resamples < 1:
             raise ValueError(f"{resamples} resamples of {n} seeds cannot be drawn; both must be 1 or more")
-        drawn = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
-        flat = (drawn + np.arange(resamples)[:, None] * n).ravel()
-        counts = np.bincount(flat, minlength=resamples * n).reshape(resamples, n).astype(np.float64)
-        lower, upper = (n - 1) // 2, n // 2
-        return cls(n, counts, np.partition(drawn, (lower, upper), axis=1)[:, [lower, upper]])
+        generator = np.random.default_rng(seed)
+        counts, middle = np.empty((resamples, n)), np.empty((resamples, 2), dtype=np.intp)
+        ends = [(n - 1) // 2, n // 2]
+        for begin in range(0, resamples, DRAWN_AT_ONCE):  # in parts: what is drawn takes as much memory as the counts
+            rows = min(DRAWN_AT_ONCE, resamples - begin)
+            drawn = generator.integers(0, n, size=(rows, n))
+            flat = (drawn + np.arange(rows)[:, None] * n).ravel()
+            counts[begin : begin + rows] = np.bincount(flat, minlength=rows * n).reshape(rows, n)
+            middle[begin : begin + rows] = np.partition(drawn, ends, axis=1)[:, ends]
+        return cls(n, counts, middle)
 
     def median(self, values: Sequence[float]) -> Estimate:
         """The median of one value a seed. Values may be infinite, of either sign; between the two the median is

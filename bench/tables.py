@@ -1,4 +1,4 @@
-"""The project's one table: built once, shown on a terminal, as Markdown, as CSV or as plain data for JSON.
+"""The project's one table: built once, shown on a terminal, as Markdown, as HTML, as CSV or as plain data for JSON.
 
 Text in cells is anybody's (a strategy's name, an error's message): each renderer makes it harmless for its reader.
 """
@@ -10,13 +10,15 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table as RichTable
+
+    from bench.table_html import HtmlRow, Link
 
 MISSING = "-"
 WRAPPED_WIDTH = 24
@@ -128,6 +130,20 @@ class Table:
             lines.append("| " + " | ".join(cells) + " |")
         lines += [f"\n{escape_markdown(note)}" for note in self.notes]
         return "\n".join(lines) + "\n"
+
+    def to_html(
+        self,
+        *,
+        anchor: str = "",
+        links: Mapping[str, Link] | None = None,
+        lead: str = "",
+        rows: Sequence[HtmlRow] = (),
+    ) -> str:
+        """A box that scrolls sideways with the table in it, then its notes; all text escaped. See
+        `bench.table_html.render`."""
+        from bench.table_html import render
+
+        return render(self, anchor=anchor or self.name, links=links or {}, lead=lead, rows=rows)
 
     def to_terminal(self, console: Console) -> None:
         """Print it in the width there is: as it is, or with rows and columns swapped, or in pieces below each other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bench.errors import unknown
 from bench.resources import PACKAGE
@@ -50,11 +50,46 @@ class DataSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownLoss:
+    """The lowest loss that is known of a model after up to `epochs` epochs: `eval_loss` in nats, and where it was
+    found."""
+
+    epochs: int
+    eval_loss: float
+    source: str
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known beforehand of runs of a workload on its own model and data under one recipe, for checks of runs
+    from elsewhere. `parameters`: of the model. `train_tokens`: of an epoch, without padding. `best`: by ascending
+    epochs. None, or no entry: nobody has measured it."""
+
+    recipe: str
+    parameters: int | None = None
+    train_tokens: int | None = None
+    data_sha256: str | None = None
+    best: tuple[KnownLoss, ...] = ()
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if [k.epochs for k in self.best] != sorted({k.epochs for k in self.best}):
+            raise ValueError("'best' must be in ascending order of epochs, each once")
+
+    def best_within(self, epochs: int) -> KnownLoss | None:
+        """The entry for a model of so many epochs; None where none is known of so long a training."""
+        return next((k for k in self.best if k.epochs >= epochs), None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """A task to be tuned. `epochs`: of a trial. `final_epochs`: of the winner's retrain. `horizon_epochs`: over which
     the learning rate decays, the same in search and retrain. `max_tokens`: longest sequence. `eval_batch_size`: part of
     the protocol, since eval_loss averages batch means. `space`: see `SearchSpace.from_dict`. `checkpoints`: whether
-    trials are saved after each epoch; without, they can be neither resumed nor copied."""
+    trials are saved after each epoch; without, they can be neither resumed nor copied. `known`: one a recipe."""
 
     name: str
     summary: str
@@ -70,15 +105,22 @@ class Workload:
     data: DataSource
     space: dict[str, dict[str, Any]]
     checkpoints: bool = True
+    known: tuple[Known, ...] = ()
 
     def __post_init__(self) -> None:
         SearchSpace.from_dict(self.space)
         if not 1 <= self.epochs <= self.final_epochs <= self.horizon_epochs:
             raise ValueError("epochs, final_epochs and horizon_epochs must be 1 or more, in ascending order")
+        if len({k.recipe for k in self.known}) != len(self.known):
+            raise ValueError("'known' holds a recipe twice")
 
     @property
     def search_space(self) -> SearchSpace:
         return SearchSpace.from_dict(self.space)
+
+    def known_under(self, recipe: str) -> Known | None:
+        """What is known of its runs under a recipe; None where nothing is."""
+        return next((k for k in self.known if k.recipe == recipe), None)
 
 
 @dataclass(frozen=True, kw_only=True)

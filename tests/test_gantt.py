@@ -1,9 +1,8 @@
-"""Schedules from events, as text and as SVG."""
+"""Schedules from events, and as text; tests/pictures draws them."""
 
 from __future__ import annotations
 
 import io
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 
 import pytest
@@ -22,7 +21,7 @@ from bench.events import (
     TrialStarted,
     WorkLost,
 )
-from bench.gantt import Bar, Schedule, from_bars, print_schedule, schedule, to_svg
+from bench.gantt import Bar, Schedule, from_bars, print_schedule, schedule
 from bench.gantt.terminal import letter_of
 from bench.ledger import LedgerFold
 from tests.builders import Run, epoch, journal, started, study
@@ -175,33 +174,3 @@ def test_slots_beyond_the_screen_are_counted() -> None:
 
 def test_a_run_without_work() -> None:
     assert printed(schedule([started()]), 60) == ["Schedule", "  (nothing ran)"]
-
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def test_the_svg_has_a_bar_a_phase_and_is_the_same_every_time() -> None:
-    found = schedule(two_slots(), "two slots")
-    text = to_svg([found])
-    assert text == to_svg([found])
-    root = ElementTree.fromstring(text)
-    bars = [p for p in root.iter(f"{SVG}path") if p.get("aria-roledescription") == "bar"]
-    assert len(bars) == len(found.bars)
-    fills = Counter(p.get("fill") for p in bars)
-    assert fills["#54a24b"] == sum(b.kind == "train" for b in found.bars)
-    assert fills["#e45756"] == 1
-    words = {t.text for t in root.iter(f"{SVG}text")}
-    assert {"two slots", "start-up", "in the queue", "idle", "1", "2", "3", "s"} <= words
-
-
-def test_several_schedules_share_an_svg() -> None:
-    found = schedule(two_slots(), "first")
-    root = ElementTree.fromstring(to_svg([found, many(3, 1)]))
-    bars = [p for p in root.iter(f"{SVG}path") if p.get("aria-roledescription") == "bar"]
-    assert len(bars) == len(found.bars) + 3
-    assert {"first", "many"} <= {t.text for t in root.iter(f"{SVG}text")}
-
-
-def test_titles_cannot_break_the_svg() -> None:
-    root = ElementTree.fromstring(to_svg([from_bars(many(1, 1).bars, [], rows=1, end_s=1.0, title="<a> & \x1b[31m")]))
-    assert any("<a> &" in (t.text or "") for t in root.iter(f"{SVG}text"))

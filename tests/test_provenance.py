@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.probe import probe_machine
-from bench.provenance import collect, differences, git_state, locked_versions, shorten
+from bench.provenance import collect, differences, git_state, locked_versions, own_strategy, shorten
 
 ARGV = ["/home/someone/.venv/bin/sweepmark", "run", "--dataset=/scratch/someone/squad.json", "--bs-choices", "8 16"]
 
@@ -29,6 +29,14 @@ def test_the_record_of_this_installation() -> None:
     assert "someone" not in text
     assert str(Path.home()) not in text
     assert len(getpass.getuser()) < 5 or getpass.getuser() not in text
+
+
+def test_a_strategy_of_ones_own_is_told_by_its_checksum(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of FIPS 180-2, appendix B.1
+    assert own_strategy(str(file)) == {"strategy_sha256": known}
+    assert own_strategy(None) == {}
 
 
 def test_collecting_is_fast_and_loads_no_framework() -> None:

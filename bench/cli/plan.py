@@ -118,10 +118,10 @@ def plan(
 
 def _write(path: Path, schedules: Sequence[Schedule]) -> None:
     from bench.errors import UserError
-    from bench.gantt import to_svg
+    from bench.pictures import schedules_to_svg
 
     try:
-        path.write_text(to_svg(schedules), encoding="utf-8")
+        path.write_text(schedules_to_svg(schedules), encoding="utf-8")
     except OSError as error:
         raise UserError(f"Cannot write {path} ({error.strerror}): give another file to --svg.") from None
     click.echo(f"The schedule is drawn in {path}.", err=True)

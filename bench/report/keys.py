@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from bench.record import Record
 from bench.study import Simulation, Study
+from bench.workload import load_workload, workload_names
 
 KEY_FIELDS = (
     "workload", "recipe", "profile", "epochs", "final epochs", "devices per trial", "model", "data set", "DeepSpeed",
@@ -21,7 +22,8 @@ _FINAL_EPOCHS = KEY_FIELDS.index("final epochs")
 
 @dataclass(frozen=True)
 class Keyed:
-    """A record with its study and what it is compared by. `hashes`: of model, tokenizer and data."""
+    """A record with its study and what it is compared by. `hashes`: of model, tokenizer and data; not of a model whose
+    weights are drawn from the run's seed."""
 
     record: Record
     study: Study
@@ -31,8 +33,11 @@ class Keyed:
     @classmethod
     def of(cls, record: Record) -> Keyed:
         study = record.parsed_study()
-        hashes = record.provenance.get("hashes")
-        return cls(record, study, study.comparison_key(), hashes if isinstance(hashes, dict) else {})
+        found = record.provenance.get("hashes")
+        hashes = dict(found) if isinstance(found, dict) else {}
+        if study.model is None and _drawn_from_seed(study.workload):
+            hashes.pop("model", None)
+        return cls(record, study, study.comparison_key(), hashes)
 
     @property
     def search_key(self) -> tuple[Any, ...]:
@@ -54,6 +59,12 @@ class Keyed:
         return json.dumps([*plan, list(self.key)], sort_keys=True, default=str)
 
 
+@cache
+def _drawn_from_seed(workload: str) -> bool:
+    """Whether the workload's model starts from random weights; not known of a workload of somebody else's."""
+    return workload in workload_names() and load_workload(workload).model.bloom is not None
+
+
 def search_is_over(record: Record) -> bool:
     """Whether its search came to its end; one that did not has no cost to compare."""
     return record.status == "finished" or any(t.purpose == "final" for t in record.trials)
@@ -62,13 +73,14 @@ def search_is_over(record: Record) -> bool:
 def difference(one: Keyed, other: Keyed) -> str:
     """Why the searches of two runs do not compare; empty where they do."""
     pairs = [p for i, p in enumerate(zip(KEY_FIELDS, one.key, other.key, strict=True)) if i != _FINAL_EPOCHS]
-    differing = [f"{name} {_said(a)} against {_said(b)}" for name, a, b in pairs if a != b]
+    differing = [f"{name} {said(a)} against {said(b)}" for name, a, b in pairs if a != b]
     shared = sorted(one.hashes.keys() & other.hashes.keys())
     differing += [f"another {name} (its hash differs)" for name in shared if one.hashes[name] != other.hashes[name]]
     return ", ".join(differing)
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A part of a comparison key in words."""
     if value is None:
         return "default"
     if isinstance(value, Simulation):

@@ -1,61 +1,63 @@
-"""What the harness itself costs, as ratios against a peer in the same run (run with `--benchmark-enable`)."""
+"""The saved baseline holds what is measured, in ratios alone, and a slower harness does not pass it."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from collections.abc import Callable
+import json
+import subprocess
+import sys
 from pathlib import Path
 
-from pytest_benchmark.fixture import BenchmarkFixture
+import pytest
 
-from bench.journal import JOURNAL_NAME, Journal, encode, read_journal
-from bench.record import build_record
-from tests.builders import Run, epoch, journal
+from bench.strategy import strategy_names
 
-EVENTS = 200
+BASELINE = Path("tests/benchmarks/baseline/ratios.json")
+EVENTS = ("test_event_in_virtual_time", "test_event_on_disk", "test_event_read", "test_event_into_the_record")
+TABLES = ("test_tables_of_ten_thousand[compare]", "test_tables_of_ten_thousand[boards]")
 
+SLOWED = """
+import sys
+import pytest
+from bench import {module}
 
-def median_s(work: Callable[[], object], rounds: int = 7) -> float:
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+plain = {module}.{function}
 
+def slow(*args, **kwargs):
+    for _ in range({times} - 1):
+        plain(*args, **kwargs)
+    return plain(*args, **kwargs)
 
-def test_an_event_costs_little_more_than_its_flush(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
-    """The journal against bare write and fsync of the same lines."""
-    event = epoch("0001", 1, 2.5, 10.0)
-    line = (encode(event) + "\n").encode()
-
-    def bare() -> None:
-        with (tmp_path / "bare").open("ab") as file:
-            for _ in range(EVENTS):
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-
-    def journaled() -> None:
-        log = Journal(tmp_path / JOURNAL_NAME)
-        for _ in range(EVENTS):
-            log.append(event)
-        log.close()
-
-    benchmark(journaled)
-    ratio = median_s(journaled) / median_s(bare)
-    benchmark.extra_info["ratio_to_bare_fsync"] = ratio
-    assert ratio < 4
+{module}.{function} = slow
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 
 
-def test_a_record_costs_little_more_than_reading_its_journal(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
-    """Folding trials and costs against parsing the events they come from."""
-    path = tmp_path / JOURNAL_NAME
-    events = journal([Run(losses=[3.0 - i / 1000, 2.0 - i / 1000]) for i in range(500)])
-    path.write_text("".join(encode(event) + "\n" for event in events))
-    benchmark(lambda: build_record(read_journal(path)))
-    ratio = median_s(lambda: build_record(events)) / median_s(lambda: read_journal(path))
-    benchmark.extra_info["ratio_to_reading"] = ratio
-    assert ratio < 4
+def test_the_baseline_holds_what_is_measured() -> None:
+    """Where it fails: make baseline."""
+    saved = json.loads(BASELINE.read_text())
+    names = {f"test_suggestion[{name}]" for name in strategy_names()} | {*EVENTS, *TABLES, "test_help"}
+    assert {bench["name"] for bench in saved["benchmarks"]} == names
+
+
+def test_the_baseline_tells_nothing_of_a_machine() -> None:
+    saved = json.loads(BASELINE.read_text())
+    assert saved.keys() == {"machine_info", "commit_info", "benchmarks", "version"}
+    assert saved["machine_info"] == saved["commit_info"] == {}
+    assert all("unit" in bench["extra_info"] for bench in saved["benchmarks"])
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "measured"),
+    [("journal", "read_journal", "test_event_read"), ("record", "build_record", "test_event_into_the_record")],
+)
+def test_three_times_as_slow_fails(module: str, function: str, measured: str) -> None:
+    options = ["-k", measured, "--benchmark-enable", f"--benchmark-compare={BASELINE}"]
+    options += ["--benchmark-compare-fail=median:50%", "-p", "no:cacheprovider"]
+    script = SLOWED.format(module=module, function=function, times=3)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "tests/benchmarks/test_speed.py", *options],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"{measured} (tests/benchmarks/baseline/ratios) - Field 'median' has failed" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

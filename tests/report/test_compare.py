@@ -290,3 +290,14 @@ def test_lists_in_sentences() -> None:
     ]
     assert (count(1, "epoch"), count(0, "epoch")) == ("1 epoch", "0 epochs")
     assert math.isinf(entries([MANUAL, record(POOR, "asha")])[1].to_target("busy") or 0)
+
+
+def test_seeds_of_a_model_that_is_drawn_from_its_seed_share_a_target() -> None:
+    grids = [
+        record(
+            [Run(losses=[5.0, loss])], provenance={"hashes": {"model": f"m{seed}", "data": "d"}}, workload=w, seed=seed
+        )
+        for w in ("tiny-squad", "bloom560m-squad")
+        for seed, loss in ((0, 3.0), (1, 4.0))
+    ]
+    assert [e.target for e in entries(grids)] == [3.5, 3.5, 3.0, 4.0]

@@ -1,0 +1,1 @@
+"""The regression gate: losses and device-minutes of runs against references, exactly or beyond noise."""
