@@ -5,6 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOG := .venv/install.log
+RATIOS := tests/benchmarks/baseline/ratios.json
+MEASURE := --benchmark-enable --benchmark-columns=min,median,rounds -s
+COMPARE := --benchmark-compare=$(RATIOS) --benchmark-compare-fail=median:50%
 SYNE_TUNE := syne-tune==0.16.0 huggingface_hub==2.4.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c requirements.lock
 
@@ -16,7 +19,10 @@ RUN_VARIABLES := $(STUDY_VARIABLES) ENGINE RECIPE SEED SEEDS RESULTS FINAL_EPOCH
 SIMULATE_VARIABLES := $(STUDY_VARIABLES) SEED SEEDS JOBS $(CLUSTER_VARIABLES)
 PLAN_VARIABLES := $(SIMULATE_VARIABLES) BUDGET SVG
 ADVISE_VARIABLES := STRATEGY PROFILE CURVES EPOCHS SEED SEEDS JOBS BUDGET TARGET
-VARIABLES := $(RUN_VARIABLES) JOBS BUDGET SVG TARGET ARGS PYTHON
+LEADERBOARD_VARIABLES := RESULTS SITE WRITE SVG
+REGRESS_VARIABLES := RUNS JUNIT MARKDOWN JOBS REASON
+VARIABLES := $(RUN_VARIABLES) JOBS BUDGET SVG TARGET SITE WRITE DIR BASE NEW RUNS JUNIT MARKDOWN REASON RUN TO PLACE \
+    ARGS PYTHON
 
 # A mistyped variable would otherwise be ignored.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -36,11 +42,12 @@ step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
 # $(call timed,WORDS,COMMAND): the command in the open, with its time after it.
 timed = echo '== $(1)'; began=$$SECONDS; $(2) && echo "== $(1): $$((SECONDS - began)) s"
 
-.PHONY: help setup bench plan simulate advise curves report strategies profiles probe test benchmark lint lock clean
+.PHONY: help setup bench plan simulate advise curves leaderboard validate regress export report strategies profiles \
+    probe test benchmark speed baseline lint lock clean
 
 help: ## list the targets and variables
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
 	@echo 'Variables (of bench, each an option of `sweepmark run`; unset ones keep its defaults):'
 	@echo '$(VARIABLES)' | fold -s -w 100 | sed 's/^/  /'
 	@echo 'Example:'
@@ -63,6 +70,20 @@ advise: .venv/ready ## which strategy with which settings: make advise BUDGET=1
 curves: .venv/ready ## list the recorded curves, or show a set: CURVES=tiny-squad
 	@$(BIN)/sweepmark curves $(call argument,CURVES) $(ARGS)
 
+leaderboard: SITE ?= results/site
+leaderboard: .venv/ready ## build the site results/site from all runs, and rank them; WRITE=DIR: as Markdown, CSV and JSON
+	@$(BIN)/sweepmark leaderboard $(foreach name,$(LEADERBOARD_VARIABLES),$(call option,$(name))) $(ARGS)
+
+validate: .venv/ready ## check runs that somebody else made: make validate DIR=path/to/submission
+	@$(BIN)/sweepmark validate $(call argument,DIR) $(ARGS)
+
+regress: .venv/ready ## fail where a search got worse or dearer than results/reference; renew it: REASON="why"
+	@$(BIN)/sweepmark regress $(if $(REASON),--update) $(foreach name,$(REGRESS_VARIABLES),$(call option,$(name))) \
+	    $(call argument,BASE) $(call argument,NEW) $(ARGS)
+
+export: .venv/ready ## a run for another tool: make export RUN=bohb-tiny TO=optuna PLACE=optuna.db
+	@$(BIN)/sweepmark export $(call argument,RUN) $(call option,TO) $(call argument,PLACE) $(call option,RESULTS) $(ARGS)
+
 report: .venv/ready ## tables and comparison of the runs
 	@$(BIN)/sweepmark report $(call option,RESULTS) $(ARGS)
 
@@ -78,16 +99,22 @@ probe: .venv/ready ## read this machine and say which profile it is
 test: lint ## all checks and tests, as CI runs them
 	@$(call timed,tests,$(BIN)/pytest $(ARGS))
 
-benchmark: .venv/ready .venv-syne/ready ## how fast virtual time passes, beside Syne Tune's simulator (a minute or two)
+benchmark: .venv/ready .venv-syne/ready ## how fast everything is, against the baseline and beside Syne Tune (some minutes)
 	@PATH="$(abspath $(BIN)):$$PATH" SYNE_TUNE_PYTHON=.venv-syne/bin/python \
-	    $(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,rounds -s $(ARGS)
+	    $(BIN)/pytest tests/benchmarks $(MEASURE) $(COMPARE) $(ARGS)
+
+speed: .venv/ready ## the quick part of it: suggestions, events, start-up
+	@$(BIN)/pytest tests/benchmarks/test_speed.py -m 'not slow' $(MEASURE) $(COMPARE) $(ARGS)
+
+baseline: .venv/ready ## renew the baseline of the benchmarks, where a slowdown is meant (on a quiet machine)
+	@$(BIN)/pytest tests/benchmarks/test_speed.py $(MEASURE) --benchmark-json=$(RATIOS) $(ARGS)
 
 lint: .venv/ready ## style and types
 	@$(call timed,style,$(BIN)/ruff check && $(BIN)/ruff format --check)
 	@$(call timed,types,$(BIN)/mypy)
 
 lock: .venv/ready ## renew requirements.lock from pyproject.toml (newer versions: ARGS=--upgrade)
-	@CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --extra dev --strip-extras --annotation-style line \
+	@CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --extra dev --extra export --strip-extras --annotation-style line \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package netifaces \
 	    --output-file requirements.lock $(ARGS) pyproject.toml
 	@# The build of torch (+cpu, +cu130) and the CUDA packages that it brings are the installing machine's matter.

@@ -9,11 +9,15 @@ import click
 from bench import __version__
 from bench.cli.advise import advise
 from bench.cli.curves import curves, record_curves
+from bench.cli.export import export
+from bench.cli.leaderboard import leaderboard
 from bench.cli.plan import plan
+from bench.cli.regress import regress
 from bench.cli.report import report
 from bench.cli.run import resume, run
 from bench.cli.show import probe, profiles, strategies, workloads
 from bench.cli.simulate import simulate
+from bench.cli.validate import validate
 from bench.cli.validation import validate_curves
 from bench.errors import UserError, did_you_mean
 
@@ -41,8 +45,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, resume, report, plan, simulate, advise, curves, record_curves, validate_curves, strategies, workloads,
-    profiles, probe,
+    run, resume, report, leaderboard, plan, simulate, advise, validate, regress, export, curves, record_curves,
+    validate_curves, strategies, workloads, profiles, probe,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from bench.cli.run import RESULTS
 from bench.errors import UserError
 
 if TYPE_CHECKING:
+    from bench.events import Event
     from bench.record import Record
 
 
@@ -18,11 +20,18 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--published", is_flag=True, help="The workshop's published tables, through the same ledger.")
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where runs are.")
+@click.option("--svg", metavar="DIR", type=click.Path(path_type=Path), help="Write pictures, for a README.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV: the trials of one run, or the costs of several.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="As Markdown.")
 def report(
-    runs: tuple[str, ...], published: bool, results: Path, as_json: bool, as_csv: bool, as_markdown: bool
+    runs: tuple[str, ...],
+    published: bool,
+    results: Path,
+    svg: Path | None,
+    as_json: bool,
+    as_csv: bool,
+    as_markdown: bool,
 ) -> None:
     """Trials, best configuration and costs of one run, or a comparison of several.
 
@@ -35,16 +44,41 @@ def report(
 
     if as_json + as_csv + as_markdown > 1:
         raise UserError("Only one of --json, --csv and --markdown can be printed: drop the others.")
+    if published and svg is not None:
+        raise UserError("The published tables hold no runs that --svg could draw: drop --svg or --published.")
     if published:
         chosen = published_report()
     else:
+        folders: list[Path] = []
         records: list[Record] = []
         for name in runs or run_names(results):
             path = Path(name)
-            records.append(load_record(path) if path.suffix == ".json" else record_run(find_run(name, results)))
+            folders.append(path.parent if path.suffix == ".json" else find_run(name, results))
+            records.append(load_record(path) if path.suffix == ".json" else record_run(folders[-1]))
         if not records:
-            records = [load_record(path) for path in sorted((results / "records").glob("*/record.json"))]
+            folders = [path.parent for path in sorted((results / "records").glob("*/record.json"))]
+            records = [load_record(folder) for folder in folders]
         if not records:
             raise no_runs(results)
         chosen = report_run(records[0], None) if len(records) == 1 else compare(records)
+        if svg is not None:
+            _draw(records, folders, svg)
     show_report(chosen, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
+
+
+def _draw(records: Sequence[Record], folders: Sequence[Path], into: Path) -> None:
+    from bench.leaderboard.write import write_all
+    from bench.pictures import run_pictures
+
+    drawn = run_pictures([(r, _events(r, folder)) for r, folder in zip(records, folders, strict=True)])
+    for path in write_all(drawn, into):
+        click.echo(f"Written: {path}", err=True)
+
+
+def _events(record: Record, folder: Path) -> list[Event] | None:
+    """Those of the record's own journal; None where it came alone, or another run's lies beside it."""
+    from bench.journal import JOURNAL_NAME, read_journal
+    from bench.record import journal_sha256
+
+    path = folder / JOURNAL_NAME
+    return read_journal(path) if path.is_file() and journal_sha256(path) == record.journal_sha256 else None
