@@ -8,6 +8,7 @@ LOG := .venv/install.log
 RATIOS := tests/benchmarks/baseline/ratios.json
 MEASURE := --benchmark-enable --benchmark-columns=min,median,rounds -s
 COMPARE := --benchmark-compare=$(RATIOS) --benchmark-compare-fail=median:50%
+CONTAINER_CACHE ?= /var/tmp/sweepmark-containers
 SYNE_TUNE := syne-tune==0.16.0 huggingface_hub==2.4.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c requirements.lock
 
@@ -22,7 +23,7 @@ ADVISE_VARIABLES := STRATEGY PROFILE CURVES EPOCHS SEED SEEDS JOBS BUDGET TARGET
 LEADERBOARD_VARIABLES := RESULTS SITE WRITE SVG
 REGRESS_VARIABLES := RUNS JUNIT MARKDOWN JOBS REASON
 VARIABLES := $(RUN_VARIABLES) JOBS BUDGET SVG TARGET SITE WRITE DIR BASE NEW RUNS JUNIT MARKDOWN REASON RUN TO PLACE \
-    ARGS PYTHON
+    CONTAINER CONTAINER_CACHE ARGS PYTHON
 
 # A mistyped variable would otherwise be ignored.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -35,6 +36,9 @@ quoted = '$(subst ','\'',$(strip $(1)))'
 option = $(if $(strip $($(1))),--$(call lower,$(1)) $(call quoted,$($(1))))
 argument = $(if $(strip $($(1))),$(call quoted,$($(1))))
 
+# CONTAINER=1: in the profile's image; CONTAINER=FILE: in that one.
+contained = $(if $(CONTAINER),--container$(if $(filter-out 1,$(CONTAINER)),=$(call quoted,$(CONTAINER))))
+
 # $(call step,WORDS,COMMAND): one line of progress; the command's own words go to the log, shown where it fails.
 step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
     if { $(2); } >>$(LOG) 2>&1; then echo "$$((SECONDS - began)) s"; \
@@ -42,12 +46,13 @@ step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
 # $(call timed,WORDS,COMMAND): the command in the open, with its time after it.
 timed = echo '== $(1)'; began=$$SECONDS; $(2) && echo "== $(1): $$((SECONDS - began)) s"
 
-.PHONY: help setup bench plan simulate advise curves leaderboard validate regress export report strategies profiles \
-    probe test benchmark speed baseline lint lock clean
+.PHONY: help setup bench plan simulate advise curves leaderboard validate regress export container report \
+    strategies profiles probe test benchmark speed baseline test-containers lint lock lock-containers \
+    clean
 
 help: ## list the targets and variables
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 19
 	@echo 'Variables (of bench, each an option of `sweepmark run`; unset ones keep its defaults):'
 	@echo '$(VARIABLES)' | fold -s -w 100 | sed 's/^/  /'
 	@echo 'Example:'
@@ -55,8 +60,8 @@ help: ## list the targets and variables
 
 setup: .venv/ready ## build .venv from requirements.lock (others do it by themselves)
 
-bench: .venv/ready ## search, train and say what it cost: make bench STRATEGY=bohb
-	@$(BIN)/sweepmark run $(foreach name,$(RUN_VARIABLES),$(call option,$(name))) $(ARGS)
+bench: .venv/ready ## search, train and say what it cost: make bench STRATEGY=bohb (CONTAINER=1: in an image)
+	@$(BIN)/sweepmark run $(foreach name,$(RUN_VARIABLES),$(call option,$(name))) $(contained) $(ARGS)
 
 plan: .venv/ready ## before a device is held: what a search will need, as a Gantt chart
 	@$(BIN)/sweepmark plan $(foreach name,$(PLAN_VARIABLES),$(call option,$(name))) $(ARGS)
@@ -84,6 +89,9 @@ regress: .venv/ready ## fail where a search got worse or dearer than results/ref
 export: .venv/ready ## a run for another tool: make export RUN=bohb-tiny TO=optuna PLACE=optuna.db
 	@$(BIN)/sweepmark export $(call argument,RUN) $(call option,TO) $(call argument,PLACE) $(call option,RESULTS) $(ARGS)
 
+container: .venv/ready ## build the image of a profile and check it: make container PROFILE=v100
+	@$(BIN)/sweepmark image build $(call option,PROFILE) $(ARGS)
+
 report: .venv/ready ## tables and comparison of the runs
 	@$(BIN)/sweepmark report $(call option,RESULTS) $(ARGS)
 
@@ -109,18 +117,28 @@ speed: .venv/ready ## the quick part of it: suggestions, events, start-up
 baseline: .venv/ready ## renew the baseline of the benchmarks, where a slowdown is meant (on a quiet machine)
 	@$(BIN)/pytest tests/benchmarks/test_speed.py $(MEASURE) --benchmark-json=$(RATIOS) $(ARGS)
 
-lint: .venv/ready ## style and types
+test-containers: .venv/ready ## build and run the images for real (root on Debian; about ten minutes)
+	@SWEEPMARK_CONTAINER_TESTS=1 SWEEPMARK_CONTAINER_CACHE=$(CONTAINER_CACHE) \
+	    $(BIN)/pytest tests/containers --durations=0 $(ARGS)
+
+lint: .venv/ready ## style, types, and the images' definitions against their locks
 	@$(call timed,style,$(BIN)/ruff check && $(BIN)/ruff format --check)
+	@$(BIN)/sweepmark image lint
 	@$(call timed,types,$(BIN)/mypy)
 
 lock: .venv/ready ## renew requirements.lock from pyproject.toml (newer versions: ARGS=--upgrade)
-	@CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --extra dev --extra export --strip-extras --annotation-style line \
+	@CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --extra dev --extra export --extra image --strip-extras --annotation-style line \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package netifaces \
 	    --output-file requirements.lock $(ARGS) pyproject.toml
 	@# The build of torch (+cpu, +cu130) and the CUDA packages that it brings are the installing machine's matter.
 	@sed -i -E -e 's/^(torch==[0-9.]+)\+[a-z0-9]+ /\1 /' -e '/^(cuda-|nvidia-|triton=)/{/^nvidia-ml-py=/!d}' \
 	    -e 's/^# The following packages are considered.*/# Left out: HpBandSter asks for it only to name a network card, and it needs a C compiler:/' \
 	    requirements.lock
+
+lock-containers: ## renew the images' locks (root on Debian: see containers/README.md)
+	@containers/lock.sh
+	@WRITABLE=$(CURDIR)/containers containers/testing/apptainer.sh $(CONTAINER_CACHE)/root $(CURDIR)/containers/lock-debs.sh
+	@containers/pin.sh
 
 clean: ## remove .venv and caches, never results
 	rm -rf .venv .venv-syne .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist

@@ -121,15 +121,22 @@ class Probe:
         return max(1, min(profile.node.devices, by_gpus, by_cpus))
 
 
+def chosen_profile(name: str | None, probe: Probe) -> Profile:
+    """The named profile, or the machine's own. Raises UserError where there is none."""
+    if name is not None:
+        return load_profile(name)
+    own, reason = probe.identify(load_profiles())
+    if own is None:
+        raise UserError(f"{reason[:-1]}: add hardware_profiles/NAME.toml for it, or leave it idle with --profile cpu.")
+    return own
+
+
 def require_profile(name: str | None, probe: Probe) -> Profile:
     """The profile to run on: the named one, or the machine's own. Raises UserError where the machine is not of that
     kind, with what was found and what can be done."""
-    own, reason = probe.identify(load_profiles())
-    if name is None and own is None:
-        raise UserError(f"{reason[:-1]}: add hardware_profiles/NAME.toml for it, or leave it idle with --profile cpu.")
-    profile = own if name is None else load_profile(name)
-    assert profile is not None, "either named or the machine's own"
+    profile = chosen_profile(name, probe)
     if profile.gpu is not None and probe.mismatches(profile):
+        own, _ = probe.identify(load_profiles())
         raise UserError(
             f"Profile {profile.name} needs {profile.gpu.name} GPUs; this machine has {probe.describe_gpus()}: "
             f"use --profile {own.name if own else 'cpu'} here, run on such a node, or simulate with --engine virtual."

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.container.inside import IMAGE_LOCK, image_facts
 from bench.resources import resource_dir
 
 GIT_TIMEOUT_S = 10
@@ -27,10 +28,12 @@ def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
     `sweepmark`: this version. `command`: `argv` (None: this process's), paths shortened to names. `packages`: installed
     versions of what the lock lists (None: not installed). `lock`: the lock's `sha256`, and its `differences` from what
     is installed, in words; None where there is no lock. `git`: `commit` and whether the tree is `clean` (results
-    aside); None outside a checkout. `image`: digest of the container's image (None: no container).
+    aside); None outside a checkout. `image`: what `bench.container.inside.image_facts` reads from the container's image
+    (None: no container); lock and commit are then those that the image was built from.
     """
     root = resource_dir("hardware_profiles").parent
-    lock = root / "requirements.lock"
+    image = image_facts()
+    lock = root / "requirements.lock" if image is None else IMAGE_LOCK
     pins = locked_versions(lock)
     packages = {name: _installed(name) for name in pins}
     return {
@@ -40,8 +43,8 @@ def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "lock": {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differences": differences(pins, packages)}
         if pins
         else None,
-        "git": git_state(root),
-        "image": None,
+        "git": git_state(root) if image is None else {"commit": image.pop("commit"), "clean": image.pop("clean")},
+        "image": image,
     }
 
 

@@ -10,6 +10,7 @@ from bench import __version__
 from bench.cli.advise import advise
 from bench.cli.curves import curves, record_curves
 from bench.cli.export import export
+from bench.cli.image import image
 from bench.cli.leaderboard import leaderboard
 from bench.cli.plan import plan
 from bench.cli.regress import regress
@@ -46,7 +47,7 @@ def cli() -> None:
 
 COMMANDS = (
     run, resume, report, leaderboard, plan, simulate, advise, validate, regress, export, curves, record_curves,
-    validate_curves, strategies, workloads, profiles, probe,
+    validate_curves, strategies, workloads, profiles, probe, image,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -9,9 +9,6 @@ import click
 from bench.cli.run import RESULTS
 from bench.errors import UserError
 
-FOLDERS = ("records", "submissions", "validation", "runs")
-"""Where runs lie under the results."""
-
 
 @click.command(epilog="Example: sweepmark leaderboard --site results/site")
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...", type=click.Path(path_type=Path))
@@ -38,7 +35,7 @@ def leaderboard(
     named, all under results/ are ranked: records, submissions, validation and runs. Runs that do not compare (another
     workload, recipe, profile, data or plan; simulated ones) are on boards of their own.
     """
-    from bench.cli.output import no_runs, show_report
+    from bench.cli.output import KEPT, no_runs, show_report
     from bench.leaderboard import boards, collect
     from bench.leaderboard.board_table import leaderboard_csv, leaderboard_report
     from bench.leaderboard.write import leaderboard_pictures, leaderboard_texts, write_all
@@ -46,7 +43,7 @@ def leaderboard(
 
     if as_json + as_csv + as_markdown > 1:
         raise UserError("Only one of --json, --csv and --markdown can be printed: drop the others.")
-    searched = folders or tuple(path for name in FOLDERS if (path := results / name).is_dir())
+    searched = folders or tuple(path for name in (*KEPT, "runs") if (path := results / name).is_dir())
     with counter("runs read") as on_done:
         found = collect(searched, on_done)
     ranked = boards(found)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +16,7 @@ from bench.errors import UserError
 if TYPE_CHECKING:
     from bench.regress.gate import Gate
 
-REFERENCES = Path("results/reference")
+REFERENCES = Path("results/reference")  # bench.regress.sought.DEFAULT, which --help does not wait for
 RUNS = Path("results/runs")
 
 
@@ -61,8 +64,15 @@ def regress(
         raise UserError(f"{len(names)} paths were given: give BASE, or BASE and NEW.")
     if len(names) == 2:
         _refuse({"--runs": runs, "--jobs": jobs}, "NEW")
+    for option, path in {"--junit": junit, "--markdown": markdown}.items():
+        if path is not None and not path.parent.is_dir():
+            raise UserError(_unwritable(path, os.strerror(errno.ENOENT), option))  # before minutes go by
     found = _gate([Path(name) for name in names], runs, jobs)
     _show(found, everything, as_json, junit, markdown)
+
+
+def _unwritable(path: Path, why: str, option: str) -> str:
+    return f"Cannot write {path} ({why}): give another {option}."
 
 
 def _refuse(given: dict[str, object], beside: str) -> None:
@@ -79,7 +89,7 @@ def _gate(paths: list[Path], runs: Path | None, jobs: int | None) -> Gate:
     if len(paths) == 2:
         with counter("runs read") as on_done:
             return gate(paths[0], paths[1], on_done)
-    base = paths[0] if paths else _references()
+    base, remarks = (paths[0], ()) if paths else _references()
     if not base.is_dir():
         raise UserError(f"{base} is no folder with references: give one, or give BASE and NEW.")
     if runs is not None and not runs.is_dir():
@@ -87,14 +97,18 @@ def _gate(paths: list[Path], runs: Path | None, jobs: int | None) -> Gate:
     with counter("runs read") as on_done:
         measured = collect_runs(runs or RUNS, on_done)
     with counter("simulated runs") as on_done:
-        return default_gate(base, measured, asked=runs is not None, jobs=jobs, on_done=on_done)
+        found = default_gate(base, measured, runs or RUNS, asked=runs is not None, jobs=jobs, on_done=on_done)
+    return replace(found, remarks=(*found.remarks, *remarks))
 
 
-def _references() -> Path:
-    """Those of the folder one is in, else those that came with the package."""
+def _references() -> tuple[Path, tuple[str, ...]]:
+    """Those of the folder one is in, else those that came with the package, and a sentence that says so."""
     from bench.resources import resource_dir
 
-    return REFERENCES if REFERENCES.is_dir() else resource_dir(str(REFERENCES))
+    if REFERENCES.is_dir():
+        return REFERENCES, ()
+    own = resource_dir(str(REFERENCES))
+    return own, (f"There is no {REFERENCES} here: compared with the references that came with Sweepmark, in {own}.",)
 
 
 def _show(found: Gate, everything: bool, as_json: bool, junit: Path | None, markdown: Path | None) -> None:
@@ -105,13 +119,13 @@ def _show(found: Gate, everything: bool, as_json: bool, junit: Path | None, mark
     from bench.regress.reference import write_together
 
     if junit is not None:
-        write_together({junit: to_junit(found)})
+        write_together({junit: to_junit(found)}, "give another --junit")
     if markdown is not None:
         try:
             with markdown.open("a", encoding="utf-8") as file:  # CI hands out one file for several summaries
                 file.write(to_markdown(found, everything))
         except OSError as error:
-            raise UserError(f"Cannot write {markdown} ({error.strerror}): give another --markdown.") from None
+            raise UserError(_unwritable(markdown, str(error.strerror), "--markdown")) from None
     if as_json:
         click.echo(to_json(found), nl=False)
     else:

@@ -39,7 +39,8 @@ def report(
     are compared; where there are none, the committed records in results/records are.
     """
     from bench.cli.output import find_run, no_runs, run_names, show_report
-    from bench.record import load_record, record_run
+    from bench.leaderboard.collect import read_record
+    from bench.record import load_record
     from bench.report import compare, published_report, report_run
 
     if as_json + as_csv + as_markdown > 1:
@@ -54,7 +55,7 @@ def report(
         for name in runs or run_names(results):
             path = Path(name)
             folders.append(path.parent if path.suffix == ".json" else find_run(name, results))
-            records.append(load_record(path) if path.suffix == ".json" else record_run(folders[-1]))
+            records.append(load_record(path) if path.suffix == ".json" else read_record(folders[-1]))
         if not records:
             folders = [path.parent for path in sorted((results / "records").glob("*/record.json"))]
             records = [load_record(folder) for folder in folders]

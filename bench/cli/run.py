@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,18 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 BASELINE = "manual"
+OWN_IMAGE = "the profile's"
+WORDS = f"{__name__}.words"
+"""Where a context keeps the words of its command line, for the inside of an image."""
 
 
-@click.command(epilog='Example: sweepmark run --strategy bohb --lr-lower 1e-3 --bs-choices "8 16"')
+class _Run(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Run, epilog='Example: sweepmark run --strategy bohb --lr-lower 1e-3 --bs-choices "8 16"')
 @click.option(
     "--strategy", required=True, metavar="NAME", help="See `sweepmark strategies`, or the path of a .py file."
 )
@@ -43,7 +53,19 @@ BASELINE = "manual"
 @click.option("--no-baseline", is_flag=True, help="Do not run the manual baseline where it is missing.")
 @click.option("--fresh", is_flag=True, help="Run again from nothing what was run before.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
-def run(strategy: str, seed: int, seeds: int, no_baseline: bool, fresh: bool, as_json: bool, **options: Any) -> None:
+@click.option(
+    "--container", is_flag=False, flag_value=OWN_IMAGE, metavar="[IMAGE]", help="In an image. Default: the profile's."
+)
+def run(
+    strategy: str,
+    seed: int,
+    seeds: int,
+    no_baseline: bool,
+    fresh: bool,
+    as_json: bool,
+    container: str | None,
+    **options: Any,
+) -> None:
     """Search with one strategy, retrain its winner, and report what that cost against the manual baseline.
 
     A run that was interrupted goes on where it stopped; one that is complete is reported, not run again. A missing
@@ -54,6 +76,11 @@ def run(strategy: str, seed: int, seeds: int, no_baseline: bool, fresh: bool, as
     from bench.report import compare, report_run
     from bench.strategy import load_strategy
 
+    if container is not None:
+        from bench.cli.contained import run_contained
+
+        named = None if container == OWN_IMAGE else container
+        sys.exit(run_contained(click.get_current_context().meta[WORDS], named, options["profile"], options["results"]))
     runner = Runner(options["results"], fresh=fresh)
     chosen = load_strategy(strategy)
     studies = [runner.study(strategy_name=strategy, seed=number, **options) for number in range(seed, seed + seeds)]
@@ -82,7 +109,7 @@ def resume(run_name: str, results: Path, as_json: bool) -> None:
     from bench.report import report_run
     from bench.study import Study
 
-    folder = find_run(run_name, results)
+    folder = find_run(run_name, results, kept=False)
     study: Study = Study.from_dict(record_run(folder).study)
     runner = Runner(folder.parent.parent)
     record = runner.run(study)

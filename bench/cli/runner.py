@@ -16,6 +16,7 @@ import click
 
 from bench.cli.simulation_options import NAMES, check_support, given, load_curves, pair
 from bench.cli.simulation_options import study as virtual_study
+from bench.container.inside import IMAGE_FILE
 from bench.errors import UserError
 from bench.events import FINAL_TRIAL, Event, TrialEnded
 from bench.journal import JOURNAL_NAME
@@ -262,9 +263,11 @@ class Runner:
                     study, strategy, profile, results=self._results, provenance=provenance, observers=(view.show,)
                 )
         except Interrupted as reason:
-            click.echo(f"{reason}. Everything up to the last epoch is kept: give the same command again to go on, or",
-                       err=True)  # fmt: skip
-            click.echo(f"  {program()} resume {folder.name} --results {self._results}", err=True)
+            said = f"{reason}. Everything up to the last epoch is kept: give the same command again to go on"
+            if IMAGE_FILE.is_file():  # of an image's inside, whose paths are not the outside's
+                click.echo(f"{said}.", err=True)
+            else:
+                click.echo(f"{said}, or\n  {program()} resume {folder.name} --results {self._results}", err=True)
             sys.exit(EXIT_STALLED if reason.stalled else 128 + signals[-1])
 
     def _simulate(self, study: Study, strategy: Strategy, profile: Profile, folder: Path) -> Record:

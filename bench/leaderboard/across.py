@@ -9,14 +9,16 @@ from bench.leaderboard.boards import Board
 from bench.statistics import R_MAX, performance_profile, performance_profile_score
 from bench.tables import Cell, Column, Table
 
-BOARDS_LEAST = 2
-STRATEGIES_LEAST = 2
+BOARDS_LEAST = BOTH_LEAST = 2
+STRATEGIES_LEAST = 3
+"""A board with fewer strategies says too little of the others: it would leave them out here."""
+
 TAUS = (1.0, 2.0)
 
 
 def across_tables(boards: Sequence[Board]) -> list[Table]:
-    """One table for the measured boards and one for the simulated, where there are two or more of a kind that a grid
-    and the same strategies are on."""
+    """One table for the measured boards and one for the simulated, where two or more of a kind hold a grid and three or
+    more strategies, and share two or more."""
     return [
         table
         for simulated in (False, True)
@@ -25,11 +27,13 @@ def across_tables(boards: Sequence[Board]) -> list[Table]:
 
 
 def _across(boards: Sequence[Board], simulated: bool) -> Table | None:
-    cells = [costs for board in boards if (costs := _costs(board))]
+    cells = [costs for board in boards if len(costs := _costs(board)) >= STRATEGIES_LEAST]
     shared = [label for label in cells[0] if all(label in costs for costs in cells)] if cells else []
-    if len(cells) < BOARDS_LEAST or len(shared) < STRATEGIES_LEAST:
+    if len(cells) < BOARDS_LEAST or len(shared) < BOTH_LEAST:
         return None
-    to_target = {label: [cell[label] for cell in cells] for label in shared}
+    # The cheapest of a board may be one that is on no other.
+    lowest = {"": [min(cell.values()) for cell in cells]}
+    to_target = {label: [cell[label] for cell in cells] for label in shared} | lowest
     scores = performance_profile_score(to_target)
     shares = [performance_profile(to_target, tau) for tau in TAUS]
     rows: list[tuple[Cell, ...]] = [
@@ -51,7 +55,8 @@ def _across(boards: Sequence[Board], simulated: bool) -> Table | None:
         notes=(
             "Performance profile (Dolan, More 2002) of the median cost to the target: on which share of boards a "
             "strategy is the cheapest, or within twice the cheapest. Score: 1 where it always is the cheapest, 0 where "
-            f"it always costs {R_MAX:g} times as much or never gets there. Strategies that are on all of these boards.",
+            f"it always costs {R_MAX:g} times as much or never gets there. Strategies that are on all of these boards, "
+            "beside all that are on each; boards of fewer than three strategies are left out.",
         ),
     )
 

@@ -40,10 +40,10 @@ def collect(paths: Sequence[Path], on_done: OnDone | None = None) -> list[Found]
     The journal counts where both are there and differ. A run that lies in two places is found once. Raises UserError
     where a path is no folder or a run cannot be read.
     """
-    folders = [folder for path in paths for folder in _run_folders(path)]
+    folders = [folder for path in paths for folder in run_folders(path)]
     records: dict[tuple[str, str | None], tuple[Path, Record]] = {}
     for number, folder in enumerate(folders, 1):
-        record = _record(folder)
+        record = read_record(folder)
         records.setdefault((record.run_id, record.journal_sha256), (folder, record))
         if on_done is not None:
             on_done(number, len(folders))
@@ -57,7 +57,8 @@ def collect(paths: Sequence[Path], on_done: OnDone | None = None) -> list[Found]
     return found
 
 
-def _run_folders(path: Path) -> Iterator[Path]:
+def run_folders(path: Path) -> Iterator[Path]:
+    """The folders of runs in this one and below it, in the order of their names. Raises UserError where it is none."""
     if not path.is_dir():
         raise UserError(f"There is no folder {path}: give one that holds runs, such as results/records.")
     for parent, folders, files in os.walk(path):
@@ -70,7 +71,9 @@ def _run_folders(path: Path) -> Iterator[Path]:
             folders.clear()
 
 
-def _record(folder: Path) -> Record:
+def read_record(folder: Path) -> Record:
+    """A run's record: made from its journal where there is one and the record is missing or another's; nothing is
+    written. Raises UserError where it cannot be read."""
     journal = folder / JOURNAL_NAME
     if not journal.is_file():
         return load_record(folder)

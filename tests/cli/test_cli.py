@@ -173,3 +173,18 @@ def test_the_published_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert call("report", "--published", "--csv", monkeypatch=monkeypatch) == 0
     shown = capsys.readouterr().out
     assert all(number in shown for number in ("109.6", "424.3", "180.9"))
+
+
+def test_runs_that_are_in_git_are_found_by_name_and_left_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = next((Path(__file__).parents[2] / "results/validation/tiny-squad").glob("asha-tiny-squad-qa-cpu-s0-*"))
+    folder = tmp_path / "validation" / "set" / source.name
+    folder.mkdir(parents=True)
+    (folder / "events.jsonl").write_bytes((source / "events.jsonl").read_bytes())
+    assert call("report", "asha-tiny", "--results", tmp_path, monkeypatch=monkeypatch) == 0
+    assert f"Run {source.name}" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["events.jsonl"]
+    # To go on with a run is for those of this checkout alone.
+    assert call("resume", "asha-tiny", "--results", tmp_path, monkeypatch=monkeypatch) == 2
+    assert "There are no runs" in capsys.readouterr().err

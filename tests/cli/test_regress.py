@@ -111,12 +111,13 @@ def test_measured_runs_from_their_journals(
         for name in ("same", "dearer", "few", "other")
     }
     assert codes == {"same": 0, "dearer": 1, "few": 2, "other": 2}
-    told = capsys.readouterr()
-    out = " ".join(told.out.split())
+    out = " ".join(capsys.readouterr().out.split())
     assert "Allocated time rose by 5" in out
     assert "6 tests of measured runs share a false-alarm rate of 0.01" in out
-    assert "2 new runs against 20 can never give a p-value" in out
-    assert "no study in common" in told.err
+    once = "Cannot be judged: 2 new runs against 20 (15 for the losses of its trials, since every fourth is what losses"
+    assert out.count(once) == out.count("Cannot be judged: 2 new runs") == 1
+    assert "what was found is 1 run of another study, where samples was 4, is 5;" in out
+    assert "accepted with" not in out  # runs are no references to be renewed
 
 
 def test_runs_that_happen_to_be_there_do_not_fail_the_gate(
@@ -134,6 +135,82 @@ def test_runs_that_happen_to_be_there_do_not_fail_the_gate(
     assert call("regress", folder, "--jobs", "1", monkeypatch=monkeypatch) == 0
     assert "another machine" in capsys.readouterr().out.replace("\n", " ")
     assert call("regress", folder, "--jobs", "1", "--runs", runs, monkeypatch=monkeypatch) == 2
+
+
+def test_named_runs_that_match_no_reference_are_status_2(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after a drift of the options in CI: nothing is green that nothing was compared with."""
+    rng = np.random.default_rng(10)
+    for number in range(20):
+        planted.write_run(tmp_path / "base" / str(number), planted.noisy_journal(rng))
+    (tmp_path / "empty").mkdir()
+    planted.write_run(tmp_path / "drifted" / "0", planted.noisy_journal(rng, samples=5))
+    gate = ("regress", folder, "--jobs", "1", "--runs")
+    capsys.readouterr()
+    assert call(*gate, tmp_path / "drifted", monkeypatch=monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert "holds no measured reference" in told
+    assert f"--references {folder} --runs" in told
+    assert update(folder, monkeypatch, "Ours", "--runs", tmp_path / "base", "measured-ours") == 0
+    for name, found in (
+        ("empty", "what was found is nothing;"),
+        ("drifted", "what was found is 1 run of another study, where samples was 4, is 5;"),
+        ("base", "what was found is 20 runs that the reference holds already;"),
+    ):
+        capsys.readouterr()
+        assert call(*gate, tmp_path / name, "--json", monkeypatch=monkeypatch) == 2
+        (untold,) = (f for f in json.loads(capsys.readouterr().out)["findings"] if f["verdict"] != "same")
+        assert (untold["study"], untold["verdict"]) == ("measured-ours", "cannot tell")
+        wanted = "finished runs of asha on tiny-squad, qa, cpu (4 trials, 2 epochs) were looked for in"
+        assert f"{wanted} {tmp_path / name}, and {found}" in untold["detail"]
+        assert call("regress", folder / "measured-ours.json", tmp_path / name, monkeypatch=monkeypatch) == 2
+    monkeypatch.chdir(tmp_path)  # no results/runs there: nobody asked for any
+    assert call("regress", folder, "--jobs", "1", monkeypatch=monkeypatch) == 0
+
+
+def test_the_remedy_names_the_folder_of_the_references(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(folder / "small-asha.json")
+    capsys.readouterr()
+    assert call("regress", folder, "--jobs", "1", monkeypatch=monkeypatch) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert f'`sweepmark regress --update --reason "why" --references {folder}`' in out.replace("- ", "-")
+    moved = folder.parent / "results" / "reference"
+    moved.parent.mkdir()
+    folder.rename(moved)
+    monkeypatch.chdir(folder.parent)
+    assert call("regress", "--jobs", "1", monkeypatch=monkeypatch) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert '`sweepmark regress --update --reason "why"`' in out
+    assert "that came with" not in out
+
+
+def test_it_says_whose_references_it_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setattr("bench.resources.resource_dir", lambda name: folder)
+    capsys.readouterr()
+    assert call("regress", "--jobs", "1", monkeypatch=monkeypatch) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "There is no results/reference here: compared with the references that came with Sweepmark, in" in out
+
+
+@pytest.mark.parametrize("option", ["--junit", "--markdown"])
+def test_a_mistyped_folder_is_not_made(
+    option: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "missing" / "dir" / "r.xml"
+    capsys.readouterr()
+    assert call("regress", folder, "--jobs", "1", option, path, monkeypatch=monkeypatch) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert " ".join(told.err.split()).endswith(
+        f"Cannot write {path} (No such file or directory): give another {option}."
+    )
+    assert not (tmp_path / "missing").exists()
 
 
 def test_update_keeps_the_reasons_and_leaves_what_did_not_change(
