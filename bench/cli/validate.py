@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.errors import UserError
+
 if TYPE_CHECKING:
     from bench.submission import Verdict
 
@@ -16,10 +18,10 @@ EXIT_ERRORS = 1
 
 
 @click.command(epilog="Example: sweepmark validate path/to/submission")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path())
 @click.option("--accept-best", is_flag=True, help="A loss better than any known is a warning instead of an error.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def validate(folder: Path, accept_best: bool, as_json: bool) -> None:
+def validate(folder: str, accept_best: bool, as_json: bool) -> None:
     """Check runs that somebody else made, before they are believed.
 
     DIR holds a folder for each run, with its events.jsonl and record.json. All numbers are computed again, simulated
@@ -28,14 +30,17 @@ def validate(folder: Path, accept_best: bool, as_json: bool) -> None:
     """
     from bench.progress import counter
     from bench.submission import check_submission
+    from bench.submission.findings import told
 
+    if not folder:
+        raise UserError("The path is empty: name the folder that holds a folder for each run.")
     with counter("runs checked") as on_done:
-        verdict = check_submission(folder, accept_best=accept_best, on_done=on_done)
+        verdict = check_submission(Path(folder), accept_best=accept_best, on_done=on_done)
     if as_json:
         click.echo(json.dumps(_plain(verdict), indent=1))
     else:
-        for finding in verdict.findings:
-            click.echo(str(finding))
+        for line in told(verdict.findings):
+            click.echo(line)
         click.echo(_summary(verdict))
     if verdict.errors:
         sys.exit(EXIT_ERRORS)

@@ -72,16 +72,17 @@ def _metric(name: str, metric: str, pairs: Sequence[tuple[RunMetrics, RunMetrics
         return _trials(name, pairs)
     moves = [(run.seed, run.value(metric), other.value(metric)) for run, other in pairs]
     moved = [(relative(old, new), seed, old, new) for seed, old, new in moves if old != new]
-    old, new = median([m[1] for m in moves]), median([m[2] for m in moves])
+    old, new, of = median([m[1] for m in moves]), median([m[2] for m in moves]), "median"
     detail = "the same in every seed"
     largest = max(moved, key=lambda m: abs(m[0]), default=None)
     if largest is not None:
-        change, seed, before, after = largest
+        change, seed, old, new = largest
+        of = f"seed {seed}"
         label = LABELS[metric]
         unit = UNITS[metric]
         detail = (
             f"{label[0].upper()}{label[1:]} moved in {_seeds([m[1] for m in moved], len(pairs))}, most in seed {seed}: "
-            f"{_number(before)} became {_number(after)} {unit} ({percent(change)})."
+            f"{_number(old)} became {_number(new)} {unit} ({percent(change)})."
         )
     return Finding(
         study=name,
@@ -91,6 +92,7 @@ def _metric(name: str, metric: str, pairs: Sequence[tuple[RunMetrics, RunMetrics
         detail=detail,
         base=_finite(old),
         new=_finite(new),
+        of=of,
         change=largest[0] if largest else 0.0,
         runs=f"{len(pairs)} seeds",
     )

@@ -47,9 +47,11 @@ EXIT_PASSED, EXIT_FAILED, EXIT_CANNOT_TELL = 0, 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One metric of one study. `base`, `new`: typical values (medians). `change`: relative, 0.05 is 5 % more (None: no
-    number says it). `p`: of the test. `noise`: relative standard deviation within a seed of the base. `visible`: the
-    smallest relative change that the test sees with 95 % probability. `detail`: a sentence."""
+    """One metric of one study. `base`, `new`: values, and `of` says whose: those of the seed that moved most, or
+    medians. `change`: relative, 0.05 is 5 % more (None: no number says it); of virtual runs from `base` to `new`, of
+    measured ones the Hodges-Lehmann shift, which need not be that of the medians. `p`: of the test. `noise`: relative
+    standard deviation within a seed of the base. `visible`: the smallest relative change that the test sees with 95 %
+    probability. `detail`: a sentence."""
 
     study: str
     metric: str
@@ -58,6 +60,7 @@ class Finding:
     detail: str
     base: float | None = None
     new: float | None = None
+    of: str = ""
     change: float | None = None
     p: float | None = None
     noise: float | None = None

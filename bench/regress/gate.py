@@ -12,92 +12,39 @@ from bench.regress.exact import Now, compare_virtual
 from bench.regress.findings import NOT_RUN, Finding
 from bench.regress.measured import Pair, compare_measured
 from bench.regress.metrics import METRICS, RunMetrics
-from bench.regress.reference import HISTORY_NAME, Reference, load_reference, load_references
-from bench.regress.runs import Runs, collect_runs
-from bench.regress.tolerances import NAME as TOLERANCES_NAME
-from bench.regress.tolerances import Tolerances, load_tolerances
+from bench.regress.reference import Reference
+from bench.regress.runs import Runs
+from bench.regress.side import as_references, read_side, tolerances_of
+from bench.regress.sought import Renewal, Sought
+from bench.regress.tolerances import Tolerances
 from bench.regress.virtual import NAME as STUDIES_NAME
 from bench.regress.virtual import deciding_versions, load_studies, simulate
-from bench.resources import resource_dir
 
 ELSEWHERE = (
     "Cannot be judged: the new runs come from another machine than the reference, or from one that they do not name; "
-    "make a reference from runs of that machine: sweepmark regress --update --reason TEXT --runs DIR NAME."
+    "make a reference from runs of that machine"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """`level`: the false-alarm rate of each of the `tests` (measured runs alone). `remarks`: sentences about what was
-    left out."""
+    left out. `renewal`: how what moved is accepted (None: the base is runs, which are not renewed)."""
 
     findings: tuple[Finding, ...]
     false_alarm_rate: float
     tests: int
     remarks: tuple[str, ...] = ()
+    renewal: Renewal | None = None
 
     @property
     def level(self) -> float:
         return self.false_alarm_rate / max(self.tests, 1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """References by name, or runs."""
-
-    references: dict[str, Reference]
-    left_out: tuple[tuple[str, str, int], ...] = ()
-
-
-def read_side(path: Path, on_done: OnDone | None = None) -> Side:
-    """References of a file or a folder, or the runs below a folder as references. Raises UserError where there is
-    neither."""
-    if path.is_file():
-        return Side(references={path.stem: load_reference(path)})
-    if not path.is_dir():
-        raise UserError(f"{path} does not exist: give a reference, a folder with references, or one with runs.")
-    if any(p.name != HISTORY_NAME and p.name != "record.json" for p in path.glob("*.json")):
-        return Side(references=load_references(path))
-    runs = collect_runs(path, on_done)
-    if not runs.groups:
-        raise UserError(
-            f"{path} holds neither references nor finished runs: give a folder with *.json references or with runs."
-        )
-    return Side(references=as_references(runs), left_out=runs.left_out)
-
-
-def as_references(runs: Runs) -> dict[str, Reference]:
-    """Groups of runs under names that tell their study; machines apart."""
-    found: dict[str, Reference] = {}
-    for group in runs.groups:
-        study = group.study
-        name = f"{study['strategy']}-{study['workload']}-{study['recipe']}-{study['profile']}-{study['engine']}"
-        number = 1
-        while (unique := name if number == 1 else f"{name}-{number}") in found:
-            number += 1
-        found[unique] = Reference(
-            schema_version=1,
-            kind="virtual" if group.virtual else "measured",
-            study=study,
-            machine=group.machine,
-            packages=group.packages,
-            runs=tuple(group.runs),
-            date="",
-            commit=None,
-            reason="",
-        )
-    return found
-
-
-def tolerances_of(base: Path) -> Tolerances:
-    """Those beside the base, else the project's own."""
-    folder = base if base.is_dir() else base.parent
-    path = folder / TOLERANCES_NAME
-    return load_tolerances(path if path.is_file() else resource_dir("results/reference") / TOLERANCES_NAME)
-
-
 def gate(base_path: Path, new_path: Path, on_done: OnDone | None = None) -> Gate:
-    """Compare two sides given by paths. Raises UserError where they have nothing in common."""
+    """Compare two sides given by paths. Raises UserError where the base is virtual and has nothing in common
+    with new; a measured base cannot be judged then."""
     base, new = read_side(base_path, on_done), read_side(new_path, on_done)
     now: dict[str, Now] = {}
     repeats: dict[str, list[Reference]] = {}
@@ -108,11 +55,16 @@ def gate(base_path: Path, new_path: Path, on_done: OnDone | None = None) -> Gate
                 now[name] = Now(study=other.study, runs=other.runs, packages=other.packages)
         else:
             repeats[name] = [r for r in new.references.values() if r.kind == "measured" and r.key() == reference.key()]
-    if not now and not any(repeats.values()):
+    if not now and not repeats:
         raise UserError(
             f"{base_path} and {new_path} have no study in common: give runs of the same studies (seeds may differ)."
         )
-    return judge(base.references, now, repeats, tolerances_of(base_path), (*base.left_out, *new.left_out))
+    runs = new_path if new.folder is None else None
+    return judge(
+        base.references, now, repeats, tolerances_of(base_path), (*base.left_out, *new.left_out),
+        sought=Sought(where=new_path, found=tuple(new.measured.values()), runs=runs is not None, left_out=new.left_out),
+        renewal=None if base.folder is None else Renewal(references=base.folder, runs=runs),
+    )  # fmt: skip
 
 
 def _virtual_match(name: str, base: Reference, new: dict[str, Reference]) -> Reference | None:
@@ -130,27 +82,44 @@ def _without_digest(reference: Reference) -> dict[str, object]:
 
 
 def default_gate(
-    base_path: Path, runs: Runs, *, asked: bool = True, jobs: int | None = None, on_done: OnDone | None = None
+    base_path: Path,
+    runs: Runs,
+    runs_path: Path,
+    *,
+    asked: bool = True,
+    jobs: int | None = None,
+    on_done: OnDone | None = None,
 ) -> Gate:
-    """The references against their virtual studies simulated now, and against measured `runs`. `asked`: somebody named
-    those runs; ones that happened to be there and cannot be judged count as not run. Raises UserError where there are
-    no references, or where studies and references are not the same."""
-    references = read_side(base_path).references
+    """The references against their virtual studies simulated now, and against measured `runs` of `runs_path`. `asked`:
+    somebody named those runs; ones that happened to be there and cannot be judged count as not run. Raises UserError
+    where there are no references, none that is measured for runs that somebody named, or where studies and references
+    are not the same."""
+    side = read_side(base_path)
+    references, measured = side.references, side.measured
+    renewal = Renewal(references=base_path, runs=runs_path)
+    if asked and not measured:
+        raise UserError(
+            f"{base_path} holds no measured reference to judge the runs in {runs_path} by: make one with "
+            f"`{renewal.command(measured=True, name='measured-NAME')}`, or leave --runs out."
+        )
     studies = load_studies(base_path / STUDIES_NAME)
     virtual = {name for name, r in references.items() if r.kind == "virtual"}
     for name in sorted(virtual ^ set(studies)):
         lacks = f"no study in {STUDIES_NAME}" if name in virtual else "no reference yet"
+        make = f"make it with `{renewal.command(measured=False, name=name)}`"
         raise UserError(
-            f"The virtual study {name} has {lacks}: "
-            f"{'add one or remove its file' if name in virtual else 'make it with --update and a reason'}."
+            f"The virtual study {name} has {lacks}: {'add one or remove its file' if name in virtual else make}."
         )
     news = simulate(studies, jobs=jobs, on_done=on_done)
     packages = deciding_versions()
     now = {name: Now(study=studies[name][0].to_dict(), runs=own, packages=packages) for name, own in news.items()}
-    measured = {name: r for name, r in references.items() if r.kind == "measured"}
     found = [r for r in as_references(runs).values() if r.kind == "measured"]
     repeats = {name: [r for r in found if r.key() == own.key()] for name, own in measured.items()}
-    judged = judge(references, now, repeats, tolerances_of(base_path), runs.left_out)
+    sought = Sought(where=runs_path, found=tuple(found), left_out=runs.left_out)
+    judged = judge(
+        references, now, repeats, tolerances_of(base_path), runs.left_out,
+        sought=sought if asked else None, renewal=renewal,
+    )  # fmt: skip
     if asked:
         return judged
     findings = [replace(f, verdict="not run") if f.verdict == "cannot tell" else f for f in judged.findings]
@@ -163,9 +132,13 @@ def judge(
     repeats: dict[str, list[Reference]],
     tolerances: Tolerances,
     left_out: Sequence[tuple[str, str, int]] = (),
+    *,
+    sought: Sought | None = None,
+    renewal: Renewal | None = None,
 ) -> Gate:
     """The findings on all references, in order of names. The false-alarm rate is split evenly over all tests of
-    measured runs (Bonferroni); virtual runs need none."""
+    measured runs (Bonferroni); virtual runs need none. `sought`: runs that somebody named (None: nobody did), by which
+    every measured reference must be judged, but for those of other machines where one of this is."""
     keys = {reference.key(): name for name, reference in base.items()}
     said = [f"{keys[key]}: {_runs(n)} left out: {why}." for key, why, n in left_out if key in keys]
     pairs: dict[str, Pair] = {}
@@ -174,6 +147,9 @@ def judge(
         own, elsewhere[name] = _fresh(name, base, others, said)
         if own:
             pairs[name] = Pair(name=name, base=base[name].runs, new=own)
+    if sought and pairs:
+        strange = sum(len(r.runs) for r in sought.found if r.key() not in keys)
+        said += [f"{_runs(strange)} left out: of studies that no reference is of."] if strange else []
     tests = len(METRICS) * len(pairs)
     level = tolerances.false_alarm_rate / max(tests, 1)
     findings: list[Finding] = []
@@ -183,12 +159,20 @@ def judge(
         elif name in pairs:
             findings += compare_measured(pairs[name], tolerances.find(reference.workload, reference.profile), level)
         elif elsewhere.get(name):
-            findings.append(Finding(study=name, metric="all", kind="measured", verdict="cannot tell", detail=ELSEWHERE))
+            remedy = "" if renewal is None else f": {renewal.command(measured=True, name='NAME', reason='TEXT')}"
+            findings.append(_untold(name, f"{ELSEWHERE}{remedy}."))
+        elif reference.kind == "measured" and sought and sought.must_judge(reference, any_judged=bool(pairs)):
+            findings.append(_untold(name, sought.why_not(reference)))
         else:
             findings.append(Finding(study=name, metric="all", kind=reference.kind, verdict="not run", detail=NOT_RUN))
     return Gate(
-        findings=tuple(findings), false_alarm_rate=tolerances.false_alarm_rate, tests=tests, remarks=tuple(said)
-    )
+        findings=tuple(findings), false_alarm_rate=tolerances.false_alarm_rate, tests=tests, remarks=tuple(said),
+        renewal=renewal,
+    )  # fmt: skip
+
+
+def _untold(name: str, detail: str) -> Finding:
+    return Finding(study=name, metric="all", kind="measured", verdict="cannot tell", detail=detail)
 
 
 def _runs(count: int) -> str:

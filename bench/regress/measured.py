@@ -69,17 +69,46 @@ def _compare(pair: Pair, metric: str, tolerance: float, level: float) -> Finding
     change = math.expm1(found) if found < 700 else math.inf
     noise = spread([s.base for s in strata])
     base, new = _typical_values(pair, metric, strata)
-    more = more_needed(sizes, level)
     p = p_value(strata)
     seen = None
-    if not more:
+    if more_needed(sizes, level) == 0:
         seen = detectable([s.base for s in strata], [len(s.new) for s in strata], level=level, tolerance=allowed)
-    verdict, detail = _judge(metric, change, p, level, tolerance, more, (base, new), sizes)
+        verdict, detail = _judge(metric, change, p, level, tolerance, (base, new), sizes)
+    else:
+        verdict, detail = "cannot tell", _too_few(pair, metric, level)
     return _finding(
-        pair, metric, verdict, detail, base=base, new=new, change=change if math.isfinite(change) else None, p=p,
+        pair, metric, verdict, detail, of="median", base=base, new=new, p=p,
+        change=change if math.isfinite(change) else None,
         noise=None if noise is None or not math.isfinite(noise) else noise,
         visible=None if seen is None else math.expm1(seen),
     )  # fmt: skip
+
+
+def _too_few(pair: Pair, metric: str, level: float) -> str:
+    """Why so few runs cannot judge a metric, in the same words for all metrics that they cannot judge."""
+    short: dict[str, tuple[int | None, int, int]] = {}
+    for name in dict.fromkeys((metric, *METRICS)):
+        sizes = [(len(s.base), len(s.new)) for s in strata_of(pair, name)]
+        more = more_needed(sizes, level)
+        if sizes and more != 0:
+            short[name] = more, sum(b for b, _ in sizes), sum(n for _, n in sizes)
+    losses = short.pop("trial_losses", None)
+    others = next(iter(short.values()), None)
+    every = "since every fourth is what losses of trials are measured from"
+    if others is None:
+        assert losses is not None, "the metric asked for is one of those"
+        against = f"{losses[2]} new runs against {losses[1]} that are left of the base, {every},"
+    else:
+        against = f"{others[2]} new runs against {others[1]}"
+        if losses is not None and losses[1] != others[1]:
+            against += f" ({losses[1]} for the losses of its trials, {every})"
+    needed = [more for more, _, _ in filter(None, (others, losses))]
+    counts = [more for more in needed if more is not None]
+    remedy = f"{max(counts)} more" if len(counts) == len(needed) else "more"
+    return (
+        f"Cannot be judged: {against} can never give a p-value of {level:.2g} or less, whatever they hold; "
+        f"add {remedy} of one seed."
+    )
 
 
 def _judge(
@@ -88,21 +117,14 @@ def _judge(
     p: float,
     level: float,
     tolerance: float,
-    more: int | None,
     typical_values: tuple[float | None, float | None],
     sizes: Sequence[tuple[int, int]],
 ) -> tuple[Verdict, str]:
     label = LABELS[metric][0].upper() + LABELS[metric][1:]
     runs = f"{sum(n for _, n in sizes)} new runs against {sum(b for b, _ in sizes)}"
-    if more is None or more > 0:
-        remedy = f"{more} more" if more else "more"
-        return "cannot tell", (
-            f"Cannot be judged: {runs} can never give a p-value of {level:.2g} or less, whatever they hold; add "
-            f"{remedy} of one seed."
-        )
     unit = f" {UNITS[metric]}" if metric in UNITS else ""
     base, new = (f"{value:.4g}" if value is not None else "none" for value in typical_values)
-    values = f" (median {base} became {new}{unit})" if unit else ""
+    values = f" (Hodges-Lehmann shift; the median was {base} and is {new}{unit})" if unit else ""
     how = f"by {percent(abs(change), signed=False)}{values}" if math.isfinite(change) else f"without bound{values}"
     allowed = percent(tolerance, signed=False)
     if p <= level and change > tolerance:
@@ -140,11 +162,11 @@ def _typical_values(pair: Pair, metric: str, strata: Sequence[Stratum]) -> tuple
     return base if math.isfinite(base) else None, new if math.isfinite(new) else None
 
 
-def _finding(pair: Pair, metric: str, verdict: Verdict, detail: str, **numbers: float | None) -> Finding:
+def _finding(pair: Pair, metric: str, verdict: Verdict, detail: str, of: str = "", **numbers: float | None) -> Finding:
     seeds = set(pair.seeds)
     runs = f"{sum(r.seed in seeds for r in pair.base)} / {sum(r.seed in seeds for r in pair.new)} runs"
     return Finding(
-        study=pair.name, metric=metric, kind="measured", verdict=verdict, detail=detail, runs=runs, **numbers
+        study=pair.name, metric=metric, kind="measured", verdict=verdict, detail=detail, runs=runs, of=of, **numbers
     )
 
 

@@ -23,6 +23,7 @@ COLUMNS = (
     Column(key="kind", header="runs are", align="left", data_only=True),
     Column(key="base", header="base", spec=".4g"),
     Column(key="new", header="new", spec=".4g"),
+    Column(key="of", header="of", align="left"),
     Column(key="change", header="change", spec=""),
     Column(key="p", header="p", spec=".2g", data_only=True),
     Column(key="noise", header="noise floor"),
@@ -34,7 +35,6 @@ COLUMNS = (
 PERCENT = ("change", "noise", "visible")
 ENDINGS = {0: "passed", 1: "failed", 2: "cannot tell"}
 MOST_SENTENCES = 12
-ACCEPT = 'What is meant is accepted with `sweepmark regress --update --reason "why"`.'
 XML_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -60,7 +60,10 @@ def _cell(finding: Finding, key: str) -> Cell:
     value: str | float | None = getattr(finding, key)
     if value is None:
         return Missing()
-    return percent(value, signed=key == "change") if isinstance(value, float) and key in PERCENT else value
+    if not isinstance(value, float) or key not in PERCENT:
+        return value
+    shift = " shift" if key == "change" and finding.kind == "measured" else ""
+    return percent(value, signed=key == "change") + shift
 
 
 def sentences(gate: Gate) -> list[str]:
@@ -81,9 +84,16 @@ def sentences(gate: Gate) -> list[str]:
     if missing:
         told.append(f"Not run, so neither passed nor failed: {', '.join(dict.fromkeys(missing))}.")
     told += gate.remarks
-    if any(f.failed for f in gate.findings):
-        told.append(ACCEPT)
+    told += accept(gate, [f for f in gate.findings if f.failed])
     return [*told, summary(gate)]
+
+
+def accept(gate: Gate, failed: Sequence[Finding]) -> list[str]:
+    """How what failed is accepted, in a sentence; none where nothing did, or the base is no reference."""
+    if gate.renewal is None or not failed:
+        return []
+    command = gate.renewal.command(measured=any(f.kind == "measured" for f in failed))
+    return [f"What is meant is accepted with `{command}`."]
 
 
 def summary(gate: Gate) -> str:
@@ -146,7 +156,7 @@ def to_junit(gate: Gate) -> bytes:
             if element:
                 counts[kind] += 1
                 inside = ElementTree.SubElement(case, element, message=_xml(finding.detail))
-                inside.text = ACCEPT if finding.failed else None
+                inside.text = "".join(map(_xml, accept(gate, [finding]))) if finding.failed else None
             else:
                 ElementTree.SubElement(case, "system-out").text = _xml(finding.detail)
         for kind in ("tests", "failures", "errors", "skipped"):

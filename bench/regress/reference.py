@@ -115,14 +115,13 @@ def load_references(folder: Path) -> dict[str, Reference]:
     return {path.stem: load_reference(path) for path in sorted(folder.glob("*.json")) if path.name != HISTORY_NAME}
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, bytes], remedy: str = "free some space or correct permissions") -> None:
     """All of the files or, where one cannot be written, none; a reader sees an old file or a new one, never a part.
-    Raises UserError."""
+    Raises UserError that ends with the remedy; folders are not made."""
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     path = Path()
     try:
         for path, data in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary[path].open("wb") as file:
                 file.write(data)
                 file.flush()
@@ -130,7 +129,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         for path in files:
             temporary[path].replace(path)
     except OSError as error:
-        raise UserError(f"Cannot write {path} ({error.strerror}): free some space or correct permissions.") from None
+        raise UserError(f"Cannot write {path} ({error.strerror}): {remedy}.") from None
     finally:
         for left in temporary.values():
             with suppress(OSError):

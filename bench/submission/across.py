@@ -66,7 +66,8 @@ def check_across(runs: Sequence[Traits], findings: Findings) -> None:
             findings.add(
                 "provisional",
                 group[0].place,
-                f"{short(group[0].strategy, 60)} has {seeds} of {least} seeds like this: its row is provisional.",
+                f"{short(group[0].strategy, 60)} has {seeds} of {least} seeds like this: its row is provisional, "
+                "unless runs of the same machine in results have the others.",
             )
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import UserError
 from bench.progress import OnDone
 from bench.submission.across import Traits, check_across, traits_of
 from bench.submission.board import check_leaderboard
+from bench.submission.elsewhere import refuse_what_is_none
 from bench.submission.files import (
     LEADERBOARD_NAME,
     README_NAME,
@@ -50,9 +50,8 @@ def check_submission(
     folder: Path, *, accept_best: bool = False, now_s: float | None = None, on_done: OnDone | None = None
 ) -> Verdict:
     """Check the submission in `folder`. `accept_best`: losses better than known ones are warnings. `now_s`: Unix time
-    (None: the clock's). Raises UserError where there is no such folder."""
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}: give one that holds a folder for each run.")
+    (None: the clock's). Raises UserError where there is no such folder, or this suite keeps its own results in it."""
+    refuse_what_is_none(folder)
     findings = Findings(accepted=ACCEPTED_BEST if accept_best else frozenset())
     contents = Scan(folder, findings).contents()
     _Check(contents, findings, time.time() if now_s is None else now_s).all(on_done)
@@ -100,7 +99,13 @@ class _Check:
         contents = self._contents
         if contents.readme is not None:
             read_text(contents.readme, README_NAME, self._findings)
-        if contents.statement is not None:
+        if contents.statement is None and contents.runs:
+            self._findings.add(
+                "no-statement",
+                STATEMENT_NAME,
+                "It is not there: add it, with submitter and hardware, before you hand in the runs (docs/submit.md).",
+            )
+        elif contents.statement is not None:
             text = read_text(contents.statement, STATEMENT_NAME, self._findings)
             if text is not None:
                 self._statement = parse_statement(text, STATEMENT_NAME, self._findings)

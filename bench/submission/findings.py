@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.submission.codes import CODES, Level
@@ -61,6 +61,27 @@ class Findings:
         """All of that level, told or not."""
         told = {code: "warning" if code in self.accepted else CODES[code].level for _, code in self._counts}
         return sum(count for (_, code), count in self._counts.items() if told[code] == level)
+
+
+def told(findings: Iterable[Finding]) -> list[str]:
+    """The lines that people read: warnings first, one that many runs share as one line that counts them; then each
+    error, nearest to the verdict."""
+    equal: dict[tuple[str, str], list[Finding]] = {}
+    errors: list[str] = []
+    for finding in findings:
+        if finding.level == "error":
+            errors.append(str(finding))
+        else:
+            equal.setdefault((finding.code, finding.sentence), []).append(finding)
+    return [*map(_one_line, equal.values()), *errors]
+
+
+def _one_line(same: list[Finding]) -> str:
+    if len(same) == 1:
+        return str(same[0])
+    places = len({finding.where.partition("/")[0] for finding in same})
+    times = f"{places} runs" if places == len(same) else f"{len(same)} times in {places} run{'s' * (places > 1)}"
+    return str(replace(same[0], where=f"{times}, first {same[0].where}"))
 
 
 def short(text: str, most: int) -> str:

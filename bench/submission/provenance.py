@@ -134,8 +134,8 @@ def _check_software(provenance: Mapping[str, Any], where: str, statement: Statem
     if told:
         findings.add("packages-differ", where, f"{told}: run `make setup` with the lock.")
     image = provenance.get("image")
-    digest = image if isinstance(image, str) else None if statement is None else statement.container
-    if digest is None or not DIGEST.fullmatch(digest):
+    digest = image.get("digest") if isinstance(image, dict) else None if statement is None else statement.container
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         findings.add("no-container", where, "No container's digest is given: the software rests on the lock alone.")
 
 

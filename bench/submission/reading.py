@@ -30,7 +30,11 @@ def read_run(files: RunFiles, findings: Findings) -> Run | None:
         return None
     _check_id(run, findings)
     if files.record is None:
-        findings.add("record-missing", files.place, f"There is no {RECORD_NAME}; it was made again from the journal.")
+        findings.add(
+            "record-missing",
+            files.place,
+            f"There is no {RECORD_NAME}: it was made again from the journal in memory, not written.",
+        )
     else:
         where = f"{files.place}/{RECORD_NAME}"
         given = read(files.record, where, findings)

@@ -6,13 +6,15 @@ import json
 from typing import Any
 
 from bench.errors import UserError
-from bench.record import Record, decode_record, encode_record
+from bench.record import RECORD_NAME, Record, decode_record, encode_record
 from bench.submission.files import MIB
 from bench.submission.findings import Findings, quoted
 from bench.submission.strict_json import strict_json
 
 TIMES_LARGER = 4
 """A record so many times as large as the one that the journal gives (and a MiB more) is not looked into."""
+
+DELETE = f"delete {RECORD_NAME}, which is enough, since it is made again from the journal"
 
 
 def check_record(given: bytes, made: Record, where: str, findings: Findings) -> None:
@@ -39,13 +41,14 @@ def check_record(given: bytes, made: Record, where: str, findings: Findings) -> 
         findings.add(
             "hash-mismatch",
             where,
-            f"journal_sha256 is {quoted(claimed, 16)}, and the journal has {sha256[:12]}…: give its own record.",
+            f"journal_sha256 is {quoted(claimed, 16)}, and the journal has {sha256[:12]}…: give its own record, or "
+            f"{DELETE}.",
         )
     difference = first_difference(values, own)
     if difference is not None:
-        findings.add("record-differs", where, f"{difference}: make it again from the journal.")
+        findings.add("record-differs", where, f"{difference}: {DELETE}.")
     elif claimed == sha256:
-        findings.add("record-differs", where, "The values are those of the journal, written otherwise: make it again.")
+        findings.add("record-differs", where, f"The values are those of the journal, written otherwise: {DELETE}.")
 
 
 def first_difference(given: Any, made: Any, path: str = "") -> str | None:

@@ -11,7 +11,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from bench.cli.regress import REFERENCES
 from bench.regress.reference import encode_reference, load_reference
+from bench.regress.sought import DEFAULT
+from bench.resources import resource_dir
 from bench.space import SearchSpace
 from tests.cli.test_cli import call
 from tests.regress import planted
@@ -177,7 +180,8 @@ def test_the_remedy_names_the_folder_of_the_references(
     assert call("regress", folder, "--jobs", "1", monkeypatch=monkeypatch) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert f'`sweepmark regress --update --reason "why" --references {folder}`' in out.replace("- ", "-")
-    moved = folder.parent / "results" / "reference"
+    assert DEFAULT == REFERENCES, "needs no naming"
+    moved = folder.parent / REFERENCES
     moved.parent.mkdir()
     folder.rename(moved)
     monkeypatch.chdir(folder.parent)
@@ -191,7 +195,11 @@ def test_it_says_whose_references_it_used(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder.parent)
-    monkeypatch.setattr("bench.resources.resource_dir", lambda name: folder)
+
+    def own(name: str) -> Path:
+        return folder if name == "results/reference" else resource_dir(name)
+
+    monkeypatch.setattr("bench.resources.resource_dir", own)
     capsys.readouterr()
     assert call("regress", "--jobs", "1", monkeypatch=monkeypatch) == 0
     out = " ".join(capsys.readouterr().out.split())

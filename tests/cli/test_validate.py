@@ -18,8 +18,12 @@ def test_a_sound_submission_is_accepted(
     root = copied(tmp_path, "random").parent
     assert call("validate", root, monkeypatch=monkeypatch) == 0
     *findings, last = capsys.readouterr().out.splitlines()
-    assert last == "1 run, 0 errors, 2 warnings: accepted."
-    assert [line.split()[:2] for line in findings] == [["warning", "no-container"], ["warning", "provisional"]]
+    assert last == "1 run, 0 errors, 3 warnings: accepted."
+    assert [line.split()[:2] for line in findings] == [
+        ["warning", "no-statement"],
+        ["warning", "no-container"],
+        ["warning", "provisional"],
+    ]
 
 
 def test_a_finding_is_a_line_and_the_exit_status_is_1(
@@ -36,6 +40,26 @@ def test_a_finding_is_a_line_and_the_exit_status_is_1(
     verdict = json.loads(capsys.readouterr().out)
     assert (verdict["schema_version"], verdict["runs"]) == (1, 1)
     assert verdict["errors"] == sum(f["level"] == "error" for f in verdict["findings"])
+
+
+def test_warnings_that_runs_share_are_a_line_and_errors_come_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(tmp_path, "asha")
+    copied(tmp_path, "bohb")
+    forge(copied(tmp_path, "random"), first(EPOCH, eval_loss=-0.5))
+    (run.parent / "notes.txt").touch()  # found before anything else is
+    assert call("validate", run.parent, monkeypatch=monkeypatch) == 1
+    *findings, last = capsys.readouterr().out.splitlines()
+    levels = [line.split()[0] for line in findings]
+    assert levels == sorted(levels, reverse=True)
+    assert set(levels) == {"warning", "error"}
+    (container,) = (line for line in findings if "no-container" in line)
+    assert f"  3 runs, first {run.name}/events.jsonl:1: No container's digest" in container
+    assert last.endswith(", 7 warnings: not accepted."), "all are counted: 3 containers, 3 rows, 1 statement"
+    assert call("validate", run.parent, "--json", monkeypatch=monkeypatch) == 1
+    verdict = json.loads(capsys.readouterr().out)
+    assert sum(f["code"] == "no-container" for f in verdict["findings"]) == 3
 
 
 def test_a_better_loss_than_known_needs_the_flag(
@@ -64,5 +88,11 @@ def test_no_folder_is_the_users_mistake(
 ) -> None:
     assert call("validate", tmp_path / "nowhere", monkeypatch=monkeypatch) == 2
     assert "There is no folder" in capsys.readouterr().err
+    (tmp_path / "README.md").touch()
+    assert call("validate", tmp_path / "README.md", monkeypatch=monkeypatch) == 2
+    assert "README.md is a file: give the folder" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert call("validate", "", monkeypatch=monkeypatch) == 2
+    assert "The path is empty" in capsys.readouterr().err
     assert call("validate", tmp_path, monkeypatch=monkeypatch) == 1
     assert "no-runs" in capsys.readouterr().out

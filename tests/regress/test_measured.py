@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from scipy import stats
 from bench.regress.findings import Finding, exit_status
 from bench.regress.gate import Gate, judge
 from bench.regress.metrics import METRICS, RunMetrics, distance, typical
+from bench.regress.output import findings_table
 from bench.regress.reference import Reference
+from bench.regress.sought import Sought
 from bench.regress.tolerances import Tolerance, Tolerances, load_tolerances
 from tests.regress import planted
 
@@ -156,6 +159,36 @@ def test_doubled_start_up_is_found_at_the_recorded_noise(count: int) -> None:
     assert hits >= 95
 
 
+def test_a_shift_is_not_taken_for_that_of_the_medians() -> None:
+    gate = compared(planted.recorded(), [planted.dearer(run, 2) for run in planted.later()])
+    found = by_metric(gate)["busy_device_min"]
+    assert found.base is not None
+    assert found.new is not None
+    assert found.change is not None
+    assert abs(found.new / found.base - 1 - found.change) > 0.001, "here they differ"
+    assert "(Hodges-Lehmann shift; the median was" in found.detail
+    text = findings_table(gate).to_markdown()
+    assert f"{100 * found.change:+.1f} % shift" in text
+    assert "median" in text
+
+
+def test_references_of_other_machines_need_no_runs_where_one_of_this_has_some() -> None:
+    base = planted.recorded()
+    other = replace(base, machine={"gpus": ["NVIDIA H200"]}, study={**base.study, "samples": 99})
+    new = replace(base, runs=planted.later())
+    sought = Sought(where=Path("repeats"), found=(new,))
+    gate = judge({"asha": base, "h200": other}, {}, {"asha": [new], "h200": []}, DECLARED, sought=sought)
+    assert {f.verdict for f in gate.findings if f.study == "h200"} == {"not run"}
+    assert exit_status(gate.findings) == 0
+    kept = Sought(where=Path("references"), found=(new, other), runs=False)
+    gate = judge({"asha": base, "h200": other}, {}, {"asha": [new], "h200": [other]}, DECLARED, sought=kept)
+    assert exit_status(gate.findings) == 0, "a reference is its own counterpart"
+    same = replace(other, machine=base.machine)
+    gate = judge({"asha": base, "more": same}, {}, {"asha": [new], "more": []}, DECLARED, sought=sought)
+    assert [f.verdict for f in gate.findings if f.study == "more"] == ["cannot tell"]
+    assert exit_status(gate.findings) == 2
+
+
 def test_what_the_recorded_noise_hides_is_said() -> None:
     """Five per cent more time is within what other work on that machine did; the gate names what it would see."""
     gate = compared(planted.recorded(), [planted.dearer(run, 1.05) for run in planted.later()])
@@ -193,6 +226,18 @@ def test_too_few_runs_are_not_green() -> None:
     assert exit_status(gate.findings) == 2
     assert {f.verdict for f in gate.findings} == {"cannot tell"}
     assert "add 1 more of one seed" in gate.findings[0].detail
+    assert "15 for the losses of its trials, since every fourth is what" in gate.findings[0].detail
+    assert len({f.detail for f in gate.findings}) == 1, "said once, not for each number of runs"
+
+
+def test_too_few_runs_for_the_losses_of_trials_alone_are_explained() -> None:
+    """Two against 40 can be judged, two against the 30 that are left can not."""
+    one = planted.recorded().runs[0]
+    base = replace(planted.recorded(), runs=tuple(replace(one, journal_sha256=f"{i}") for i in range(40)))
+    gate = compared(base, planted.later()[:2])
+    assert {f.metric for f in gate.findings if f.verdict == "cannot tell"} == {"trial_losses"}
+    detail = by_metric(gate)["trial_losses"].detail
+    assert "2 new runs against 30 that are left of the base, since every fourth is what" in detail
 
 
 def test_a_rise_within_the_tolerance_passes_however_certain() -> None:

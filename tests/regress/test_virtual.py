@@ -14,6 +14,7 @@ from bench.events import Phases
 from bench.regress.exact import Now
 from bench.regress.findings import Finding, exit_status
 from bench.regress.gate import Gate, default_gate, judge
+from bench.regress.output import findings_table
 from bench.regress.reference import load_references
 from bench.regress.runs import Runs
 from bench.regress.tolerances import load_tolerances
@@ -48,7 +49,7 @@ def moved(gate: Gate, metric: str) -> dict[str, Finding]:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_clean_repeats_never_alarm(jobs: int) -> None:
     """All 101 runs, in one process and in two: 202 repeats."""
-    gate = default_gate(REFERENCES, Runs(groups=()), jobs=jobs)
+    gate = default_gate(REFERENCES, Runs(groups=()), REFERENCES, asked=False, jobs=jobs)
     virtual = [f for f in gate.findings if f.kind == "virtual"]
     assert len({f.study for f in virtual}) == 23
     assert {f.verdict for f in virtual} == {"same"}
@@ -90,6 +91,26 @@ def test_a_search_five_per_cent_dearer_is_caught(monkeypatch: pytest.MonkeyPatch
     assert exit_status(gate.findings) == 1
     assert busy["random"].change == pytest.approx(0.05, abs=1e-3)
     assert set(busy) == set(moved(gate, "allocated_device_min")) == {"asha", "random", "manual"}
+
+
+def test_the_numbers_of_a_row_are_of_the_seed_that_moved_most() -> None:
+    """Base, new and change agree; those of another seed would not."""
+    name = STRATEGIES[0]
+    base = load_references(REFERENCES)[name]
+    factors = (1.01, 1.0, 1.5, 1.02, 1.0)
+    runs = [replace(run, eval_loss=(run.eval_loss or 0) * f) for run, f in zip(base.runs, factors, strict=True)]
+    now = {name: Now(study=base.study, runs=runs, packages=base.packages)}
+    gate = judge({name: base}, now, {}, load_tolerances(REFERENCES / "tolerances.toml"))
+    (found,) = (f for f in gate.findings if f.metric == "eval_loss")
+    assert found.base == base.runs[2].eval_loss
+    assert found.new == runs[2].eval_loss
+    assert found.change == pytest.approx(0.5)
+    assert found.of == f"seed {base.runs[2].seed}"
+    (unmoved,) = (f for f in gate.findings if f.metric == "epochs_trained")
+    assert (unmoved.of, unmoved.change) == ("median", 0)
+    row = next(line for line in findings_table(gate).to_markdown().splitlines() if "eval" in line)
+    cells = [cell.strip(" *") for cell in row.split("|")]
+    assert cells[3:7] == [f"{found.base:.4g}", f"{found.new:.4g}", found.of, "+50.0 %"]
 
 
 def test_weight_decay_ignored_is_caught(monkeypatch: pytest.MonkeyPatch, studies: dict[str, Any]) -> None:

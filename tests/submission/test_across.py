@@ -74,5 +74,5 @@ def test_the_committed_runs_pass() -> None:
     assert not found(RECORDS)
     assert not found(OWN_DATA)
     warnings = found(OWN_DATA, "warning")
-    assert set(warnings) == {"record-missing", "no-container", "provisional"}
+    assert set(warnings) == {"no-statement", "record-missing", "no-container", "provisional"}
     assert warnings["record-missing"] == warnings["no-container"] == 24

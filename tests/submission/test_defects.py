@@ -177,7 +177,7 @@ WARNINGS: dict[str, tuple[Callable[[Events], None], str]] = {
     "no commit": (provenance(git=None), "no-commit"),
     "no lock": (provenance(lock=None), "packages-differ"),
     "packages": (lambda e: e[0]["provenance"]["lock"].update(differences=["ray 1 is installed"]), "packages-differ"),
-    "container": (provenance(image="docker.io/latest"), "no-container"),
+    "container": (provenance(image={"digest": "docker.io/latest"}), "no-container"),
     "interrupted": (
         lambda e: e.__setitem__(
             slice(40, None), [{"kind": "run_interrupted", "at_s": e[40]["at_s"], "reason": "Ctrl-C"}]
@@ -199,8 +199,8 @@ def test_a_warning_is_no_error(defect: str, tmp_path: Path) -> None:
 
 
 def test_a_digest_and_five_seeds_leave_no_warning(tmp_path: Path) -> None:
-    folder = forge(copied(tmp_path, "random"), provenance(image=f"sha256:{'a' * 64}"))
-    assert set(found(folder.parent, "warning")) == {"provisional"}
+    folder = forge(copied(tmp_path, "random"), provenance(image={"digest": f"sha256:{'a' * 64}"}))
+    assert set(found(folder.parent, "warning")) == {"provisional", "no-statement"}
 
 
 RESUMED = {"hashes": ("error", "inputs-differ"), "probe": ("warning", "machine-changed")}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import UserError
 from bench.submission import check_submission, files
 from tests.submission.planted import RECORDS, codes_of, copied, found, found_in
 
@@ -114,6 +115,10 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         written("submission.toml", 'schema_version = 1\nsubmitter = "A"\nhardware = "B"\ncontainer = "latest"\n'),
         {"bad-statement"},
     ),
+    "a statement with a key misspelt": (
+        written("submission.toml", 'schema_version = 1\nsubmiter = "A"\nhardware = "B"\n'),
+        {"bad-statement"},
+    ),
     "a statement of nobody": (
         written("submission.toml", 'schema_version = 1\nsubmitter = " "\nhardware = "B"\n'),
         {"bad-statement"},
@@ -145,6 +150,67 @@ def test_a_run_alone_is_a_submission(tmp_path: Path) -> None:
     run = copied(tmp_path, "random")
     assert not found(run)
     assert set(found(run.rename(run.with_name("renamed")))) == {"folder-name"}
+
+
+STATEMENTS = {
+    'schema_version = 1\nsubmiter = "A"\nhardware = "B"\n': (
+        "There is no key 'submiter'; did you mean 'submitter'? The key 'submitter' is missing. See docs/submit.md."
+    ),
+    "": "The key 'schema_version' is missing. The key 'submitter' is missing. The key 'hardware' is missing. See",
+    'schema_version = 2\nsubmitter = 7\nhardware = ["B"]\n': (
+        "'schema_version' is 2; this version reads 1. 'submitter' is 7; it must be text in quotes. "
+        "'hardware' is ['B']; it must be text in quotes. See"
+    ),
+    'schema_version = true\nsubmitter = "A"\nhardware = "B"\n': "'schema_version' is True; this version reads 1.",
+    "\n".join(f"key{number} = 1" for number in range(90)): "89 more like this.",
+    'schema_version = 1\nsubmitter = ""\nhardware = "B"\n': "'submitter' must be text of 1 to 200 characters. See",
+}
+
+
+@pytest.mark.parametrize("text", STATEMENTS)
+def test_a_statement_is_corrected_in_our_words(text: str, tmp_path: Path) -> None:
+    root = copied(tmp_path, "random").parent
+    written("submission.toml", text)(root)
+    (told,) = (f.sentence for f in check_submission(root).findings if f.code == "bad-statement")
+    assert STATEMENTS[text] in told
+    assert "pydantic" not in told.lower()
+    assert "no-statement" not in found(root, "warning")
+
+
+def test_who_answers_for_the_runs_must_be_said(tmp_path: Path) -> None:
+    run = copied(tmp_path, "random")
+    assert found(run.parent, "warning")["no-statement"] == 1
+    assert found(run, "warning")["no-statement"] == 1
+    assert not found(run.parent)
+
+
+FILED_AWAY = {
+    "results": "holds all results: name",
+    "results/runs": "where runs are written: name",
+    "mine": "where runs are written: name",
+}
+
+
+@pytest.mark.parametrize("name", FILED_AWAY)
+def test_folders_that_the_suite_keeps_runs_in_are_no_submissions(name: str, tmp_path: Path) -> None:
+    run = copied(tmp_path, "random")
+    folder = tmp_path / name
+    runs = folder / "runs" if name == "results" else folder
+    runs.mkdir(parents=True)
+    run = run.rename(runs / run.name)
+    (runs / ".cache").mkdir()
+    if name == "results":
+        ada = folder / "submissions" / "ada"
+        ada.mkdir(parents=True)
+    with pytest.raises(UserError) as told:
+        check_submission(folder)
+    assert f"{folder} is no submission, but {FILED_AWAY[name]} {ada if name == 'results' else run}" in str(told.value)
+    assert not found(run)
+
+
+def test_a_submission_may_be_called_results(tmp_path: Path) -> None:
+    root = copied(tmp_path, "random").parent
+    assert not found(root.rename(root.with_name("results")))
 
 
 @pytest.mark.parametrize("limit", ["MAX_ENTRIES", "MAX_RUNS", "MAX_TOTAL_BYTES"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.submission.files import STATEMENT_NAME
 from tests.submission.planted import SUBMISSIONS, found
 
 SHIPPED = sorted(path for path in SUBMISSIONS.glob("*") if path.is_dir())
@@ -16,5 +17,6 @@ def test_there_are_some() -> None:
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.name)
-def test_it_is_accepted(folder: Path) -> None:
+def test_it_is_accepted_and_somebody_answers_for_it(folder: Path) -> None:
     assert not found(folder)
+    assert (folder / STATEMENT_NAME).is_file()

@@ -53,7 +53,7 @@ def test_simulated_runs_come_out_the_same(tmp_path: Path) -> None:
     simulate(tmp_path, "hyperband", time_budget_s=15)  # trials are stopped that have finished their last epoch
     simulate(tmp_path, "random", "published-v100", "v100", failure_rate=0.1)
     assert not found(tmp_path / "runs")
-    assert set(found(tmp_path / "runs", "warning")) <= {"provisional", "interrupted"}
+    assert set(found(tmp_path / "runs", "warning")) <= {"no-statement", "provisional", "interrupted"}
 
 
 def better(events: Events) -> None:
@@ -142,4 +142,4 @@ def test_a_simulation_that_takes_too_long_is_given_up(
     simulate(tmp_path, "random")
     monkeypatch.setattr(simulated, limit, 0.0)
     assert not found(tmp_path / "runs")
-    assert set(found(tmp_path / "runs", "warning")) == {"not-simulated-again", "provisional"}
+    assert set(found(tmp_path / "runs", "warning")) == {"no-statement", "not-simulated-again", "provisional"}

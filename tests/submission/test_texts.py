@@ -13,7 +13,7 @@ import pytest
 from bench.errors import UserError
 from bench.journal import MAX_LINE_BYTES
 from bench.record import RECORD_NAME, record_run
-from bench.submission import journal
+from bench.submission import check_submission, journal
 from bench.submission.strict_json import strict_json
 from tests.submission.planted import copied, events_of, found, write
 
@@ -152,6 +152,18 @@ def test_what_can_be_made_good_is_a_warning(defect: str, tmp_path: Path) -> None
     plant(run)
     assert not found(run.parent)
     assert code in found(run.parent, "warning")
+
+
+def test_a_record_that_differs_need_only_be_deleted(tmp_path: Path) -> None:
+    run = copied(tmp_path, "random")
+    record(cheaper)(run)
+    (told,) = (f.sentence for f in check_submission(run).findings if f.code == "record-differs")
+    assert told.endswith(": delete record.json, which is enough, since it is made again from the journal.")
+    (run / RECORD_NAME).unlink()
+    assert not found(run)
+    (told,) = (f.sentence for f in check_submission(run).findings if f.code == "record-missing")
+    assert told == "There is no record.json: it was made again from the journal in memory, not written."
+    assert not (run / RECORD_NAME).exists()
 
 
 @pytest.mark.parametrize("limit", ["MAX_TRIALS", "MAX_OPEN_GRANTS", "MAX_RESTARTS"])
