@@ -122,4 +122,5 @@ def _report(name: str, digest: str, checks: Sequence[Check]) -> Report:
         comparison=(),
         csv_table="checks",
         head=(f"Digest: {digest}",),
+        facts={"digest": digest},
     )

@@ -104,7 +104,7 @@ def chart(several: bool) -> alt.LayerChart:
 
     outcomes = list(COLOURS)
     hover = parts.hovered(several)
-    base = parts.numbered().encode(
+    base = parts.numbered(several).encode(
         x=alt.X(
             "epoch:Q",
             title="Epoch",
@@ -123,19 +123,21 @@ def chart(several: bool) -> alt.LayerChart:
         ),
         detail=["trial:N", *(["run:N"] if several else [])],
     )
+    patterns = alt.Scale(domain=outcomes, range=[DASHED[o] for o in outcomes])
     if several:
         base = base.encode(color=parts.by_run())
+        dash = alt.StrokeDash("outcome:N", scale=patterns, legend=None)
     else:
         scale = alt.Scale(domain=outcomes, range=[COLOURS[o] for o in outcomes])
         shown = parts.legend(values=parts.present("outcome", outcomes), symbolType="stroke")
         base = base.encode(color=alt.Color("outcome:N", scale=scale, legend=shown))
+        dash = alt.StrokeDash("outcome:N", scale=patterns, legend=shown)
     scored = base.transform_filter("!isValid(datum.eval_loss) || datum.eval_loss > 0").encode(
         y=parts.losses(),
         opacity=alt.when(hover).then(alt.value(parts.FULL_OPACITY)).otherwise(alt.value(parts.FADED)),
     )
-    dash = alt.Scale(domain=outcomes, range=[DASHED[o] for o in outcomes])
     lines = scored.mark_line(invalid="break-paths-filter-domains").encode(
-        strokeDash=alt.StrokeDash("outcome:N", scale=dash, legend=None),
+        strokeDash=dash,
         strokeWidth=alt.when("datum.outcome == 'winner'").then(alt.value(3.5)).otherwise(alt.value(1.3)),
     )
     points = scored.transform_filter("isValid(datum.eval_loss)").mark_point(filled=True, size=22).add_params(hover)
@@ -145,5 +147,5 @@ def chart(several: bool) -> alt.LayerChart:
     trouble = base.transform_filter("datum.mark == 'trouble'").mark_point(
         shape="cross", angle=45, size=70, strokeWidth=1, filled=True, y=5, opacity=1
     )
-    layers = [lines, points, takeovers, trouble, *parts.remarks("No trial finished an epoch.")]
+    layers = [lines, points, takeovers, trouble, *parts.remarks("No trial finished an epoch.", several=several)]
     return parts.layered(layers, HEIGHT)

@@ -15,17 +15,23 @@ from bench.report.labels import labels
 def run_pictures(runs: Sequence[tuple[Record, Sequence[Event] | None]]) -> dict[str, str]:
     """File name to SVG: all pictures of one run, or those of several that compare them. A run without its journal's
     events has no schedule. The same runs give the same bytes. Raises UserError where a study cannot be read."""
-    names = [label for _, label in labels([Keyed.of(record) for record, _ in runs])]
+    named = labels([Keyed.of(record) for record, _ in runs])
     drawn = [run_rows(record, events) for record, events in runs]
     if len(runs) == 1:
         return {
-            f"{name}.svg": to_svg(name, drawn[0][name], title=f"{PICTURES[name].title}: {names[0]}")
+            f"{name}.svg": to_svg(name, drawn[0][name], title=f"{PICTURES[name].title}: {named[0][1]}")
             for name in RUN_PICTURES
             if name in drawn[0]
         }
     return {
         f"{name}.svg": to_svg(
-            name, [row | {"run": run} for run, own in zip(names, drawn, strict=True) for row in own[name]], several=True
+            name,
+            [
+                row | {"run": run, "strategy": strategy}
+                for (strategy, run), own in zip(named, drawn, strict=True)
+                for row in own[name]
+            ],
+            several=True,
         )
         for name in COMPARING_PICTURES
     }

@@ -47,6 +47,7 @@ def theme(dark: bool, *, static: bool = False) -> dict[str, Any]:
             "symbolStrokeWidth": 2,
             "symbolBaseFillColor": GREY,
             "layout": {"bottom": {"anchor": "start", "direction": "vertical"}},
+            **({"columnPadding": 32} if static else {}),  # entries may be wider than they were measured
         },
         "header": {"labelColor": ink, "labelFontSize": 12, "labelFontWeight": 600, "titleColor": ink},
         "title": {"color": ink, "subtitleColor": soft, "fontSize": 14, "anchor": "start", "fontWeight": 600},

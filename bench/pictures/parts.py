@@ -18,6 +18,11 @@ MOST_LEGEND = 28
 NAME_WIDTH, RUN_WIDTH = 110, 240
 """Pixels that an entry of a legend takes: one of ours, or the label of a run."""
 
+STROKE_LENGTH = 34
+STROKE = f"M-1,0L{STROKE_LENGTH / 5 - 1:g},0"
+"""A line in a legend, long enough for two periods of each dash pattern; 5 pixels are one of its units, and it begins
+where a symbol does."""
+
 ROOM = "(isFinite(containerSize()[0]) ? containerSize()[0] + 0 * width : width)"
 """Pixels that a page or a static picture gives. On a page, `width` changes while that is laid out: too late for
 the height of a legend; it is named so that a resized page counts anew."""
@@ -32,11 +37,26 @@ def rows() -> alt.NamedData:
     return alt.NamedData(ROWS)
 
 
-def numbered() -> alt.Chart:
-    """A chart of the rows, each with its place among all: layers that drop some would not agree upon an order."""
+def numbered(several: bool = False) -> alt.Chart:
+    """A chart of the rows, each with its place among all: layers that drop some would not agree upon an order.
+
+    `several`: each has the `look` that it shares with others. That is its run's own; of more runs than there are
+    colours it is its strategy's, where rows hold "strategy", and `alike` is true.
+    """
     import altair as alt
 
-    return alt.Chart(rows()).transform_window(place="row_number()")
+    from bench.pictures.palette import SERIES
+
+    placed = alt.Chart(rows()).transform_window(place="row_number()")
+    if not several:
+        return placed
+    return (
+        placed.transform_joinaggregate(runs="distinct(run)", strategies="distinct(strategy)")
+        .transform_calculate(
+            alike=f"datum.runs > {len(SERIES)} && isValid(datum.strategy) && datum.strategies < datum.runs"
+        )
+        .transform_calculate(look="datum.alike ? datum.strategy : datum.run")
+    )
 
 
 def in_order() -> alt.EncodingSortField:
@@ -82,23 +102,27 @@ def present(field: str, values: Iterable[str]) -> alt.ExprRef:
     return alt.ExprRef(f"split(slice({found}, 1), '|')")
 
 
-def remarks(nothing: str) -> list[alt.Chart]:
+ALIKE = "' runs: those of one strategy look alike'"
+
+
+def remarks(nothing: str, *, several: bool = False) -> list[alt.Chart]:
     """Layers of text: `nothing` in the middle where there are no rows, and else what the first row's `note` says, above
-    the picture."""
+    the picture. `several`: of `numbered` rows; it also says where runs look alike."""
     import altair as alt
 
     once = alt.Chart(alt.sequence(0, 1))
     above = alt.ExprRef("height ? 0 : -12")  # bars without rows have no height
     empty = once.mark_text(text=alt.ExprRef(f"length(data('{ROWS}')) ? '' : '{nothing}'"), fontSize=13, dy=above)
-    note = once.mark_text(
-        text=alt.ExprRef(f"length(data('{ROWS}')) ? (data('{ROWS}')[0].note || '') : ''"),
-        x="width",
-        y=-8,
-        align="right",
-        fontSize=11,
-        fontStyle="italic",
-    )
-    return [empty, note]
+    place: dict[str, Any] = {"x": "width", "y": -8, "align": "right", "fontSize": 11, "fontStyle": "italic"}
+    if not several:
+        note = once.mark_text(
+            text=alt.ExprRef(f"length(data('{ROWS}')) ? (data('{ROWS}')[0].note || '') : ''"), **place
+        )
+        return [empty, note]
+    both = "(datum.note || '') + (datum.note && datum.alike ? '; ' : '')"
+    first = numbered(several).transform_filter("datum.place == 1")
+    said = first.transform_calculate(said=f"{both} + (datum.alike ? datum.runs + {ALIKE} : '')")
+    return [empty, said.mark_text(**place).encode(text="said:N")]
 
 
 def legend(entry_width: int = NAME_WIDTH, **changes: Any) -> alt.Legend:
@@ -106,11 +130,15 @@ def legend(entry_width: int = NAME_WIDTH, **changes: Any) -> alt.Legend:
     pixels, of one entry."""
     import altair as alt
 
+    stroke = changes.get("symbolType") == "stroke"
+    room, label_room = entry_width + (STROKE_LENGTH - 10 if stroke else 0), entry_width - 30
     fields: dict[str, Any] = {
         "orient": "bottom", "title": None, "symbolLimit": MOST_LEGEND, "symbolOpacity": 1,
-        "columns": alt.ExprRef(f"max(1, floor({ROOM} / {entry_width}))"), "labelLimit": entry_width - 30,
+        "columns": alt.ExprRef(f"max(1, floor({ROOM} / {room}))"), "labelLimit": label_room,
         "values": alt.ExprRef("length(domain('color')) ? domain('color') : ['']"),  # none would have no size at all
     }  # fmt: skip
+    if stroke:
+        changes |= {"symbolType": STROKE, "labelOffset": STROKE_LENGTH - 6}
     if changes.get("symbolType") == "square":
         fields["symbolStrokeWidth"] = 0  # the lines between bars are no part of what they mean
     return alt.Legend(**(fields | changes))
@@ -146,12 +174,13 @@ def layered(layers: Iterable[alt.Chart], height: int | alt.Step) -> alt.LayerCha
 
 
 def by_run(**changes: Any) -> alt.Color:
-    """The colour of a run in `numbered` rows; `changes` are of its legend."""
+    """The colour of a run's look in rows that are `numbered` for several; `changes` are of its legend."""
     import altair as alt
 
     from bench.pictures.palette import SERIES
 
-    return alt.Color("run:N", sort=in_order(), scale=alt.Scale(range=list(SERIES)), legend=legend(RUN_WIDTH, **changes))
+    scale = alt.Scale(range=list(SERIES))
+    return alt.Color("look:N", sort=in_order(), scale=scale, legend=legend(RUN_WIDTH, **changes))
 
 
 def tips(*columns: tuple[str, str] | tuple[str, str, str], several: bool) -> list[alt.Tooltip]:

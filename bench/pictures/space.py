@@ -127,7 +127,7 @@ def chart(several: bool) -> alt.LayerChart:
 
     hover = parts.hovered(several)
     placed = (
-        parts.numbered()
+        parts.numbered(several)
         .transform_joinaggregate(first="min(order)", least="min(low)", most="max(high)", groupby=["dimension"])
         .transform_window(panel="dense_rank()", sort=[alt.SortField("first"), alt.SortField("dimension")])
         .transform_window(choice="dense_rank()", sort=[alt.SortField("value")], groupby=["dimension"])
@@ -182,7 +182,7 @@ def chart(several: bool) -> alt.LayerChart:
         scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())),
         legend=parts.legend(values=parts.present("shape", SHAPES)),
     )
-    field, width = ("run:N", parts.RUN_WIDTH) if several else ("group:N", parts.NAME_WIDTH)
+    field, width = ("look:N", parts.RUN_WIDTH) if several else ("group:N", parts.NAME_WIDTH)
     order = parts.in_order() if several else alt.EncodingSortField(field="group_order", op="min")
     colours = alt.Scale(range=list(SERIES))
     colour = alt.Color(field, sort=order, scale=colours, legend=parts.legend(width, symbolType="circle"))
@@ -202,5 +202,5 @@ def chart(several: bool) -> alt.LayerChart:
         shape="cross", angle=45, size=60, filled=True, y=5
     )
     without = without.encode(color=colour)
-    layers = [*axis_layers, *sampled, ring, without, *parts.remarks("No trial was sampled.")]
+    layers = [*axis_layers, *sampled, ring, without, *parts.remarks("No trial was sampled.", several=several)]
     return parts.layered(layers, HEIGHT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 from bench.gantt import Schedule
@@ -14,6 +15,12 @@ from bench.pictures.values import Rows
 from bench.tables import clean
 
 WIDTH = 720
+PADDING = {"left": 16, "right": 40, "top": 8, "bottom": 8}
+"""Pixels of paper around what is drawn: a reader's font may be a fifth wider than the one that was measured with."""
+NAMES_PADDING = 60
+"""The same at the left of pictures that have names there."""
+TITLE_LETTER = 9.5
+"""Pixels that a letter of a title takes in a wide font."""
 
 
 def to_svg(name: str, rows: Rows, *, several: bool = False, title: str = "", width: int = WIDTH) -> str:
@@ -31,10 +38,15 @@ def static_specification(
     """The specification with its data, its size and the static theme."""
     spec = specification(name, several=several)
     spec.get("spec", spec)["width"] = width
-    spec["title"] = {"text": clean(title or PICTURES[name].title), "offset": 18}
+    spec["title"] = {"text": _lines(clean(title or PICTURES[name].title), width), "offset": 18}
+    spec["padding"] = PADDING | ({"left": NAMES_PADDING} if name in ("phases", "ratios") else {})
     spec["datasets"] = {ROWS: [{key: _harmless(value) for key, value in row.items()} for row in rows]}
     spec["config"] = theme(False, static=True)
     return spec
+
+
+def _lines(title: str, width: int) -> list[str]:
+    return wrap(title, max(20, int(width / TITLE_LETTER)), break_on_hyphens=False) or [""]
 
 
 def _harmless(value: Any) -> Any:

@@ -53,7 +53,7 @@ def chart(several: bool) -> alt.LayerChart:
     import altair as alt
 
     title = "Search cost, allocated ({})" if several else "Search cost ({})"
-    base = parts.numbered().encode(
+    base = parts.numbered(several).encode(
         x=alt.X(
             "cost:Q",
             title=parts.minutes(title),
@@ -68,10 +68,12 @@ def chart(several: bool) -> alt.LayerChart:
         ),
     )
     if several:
-        base = base.transform_filter("datum.clock == 'allocated'").encode(color=parts.by_run(symbolType="stroke"))
+        base = base.transform_filter("datum.clock == 'allocated'").encode(
+            color=parts.by_run(symbolType="stroke"), detail="run:N"
+        )
         dashes = alt.Scale(range=[list(d) for d in DASHES])
         shown = parts.legend(parts.RUN_WIDTH, symbolType="stroke")
-        dash = alt.StrokeDash("run:N", sort=parts.in_order(), scale=dashes, legend=shown)
+        dash = alt.StrokeDash("look:N", sort=parts.in_order(), scale=dashes, legend=shown)
     else:
         clocks = list(CLOCKS)
         shown = parts.legend(values=parts.present("clock", CLOCKS), symbolType="stroke")
@@ -94,5 +96,5 @@ def chart(several: bool) -> alt.LayerChart:
             )
         )
     )
-    layers = [steps, changes, *parts.remarks("No trial reached full fidelity: there is no incumbent.")]
+    layers = [steps, changes, *parts.remarks("No trial reached full fidelity: there is no incumbent.", several=several)]
     return parts.layered(layers, HEIGHT)

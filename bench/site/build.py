@@ -33,17 +33,19 @@ def build_site(found: Sequence[Found], target: Path, on_done: OnDone | None = No
     where a run cannot be read, or `target` holds something else or cannot be written.
     """
     ordered = sorted(found, key=lambda one: one.name)
+    from bench.pictures.palette import SERIES
+
     ranked = boards(ordered)
     with replacing(target) as root:
         for folder in ("runs", "data", "static"):
             (root / folder).mkdir()
         _write_static(root / "static")
         _write(root / "static" / "boards.js", register("boards", _board_data(ranked)))
-        _write(root / "static" / "runs.js", register("runs", run_index(ordered)))
+        _write(root / "static" / "runs.js", register("runs", run_index(ordered, ranked)))
         _write(root / "index.html", index_page(ranked, len(ordered)))
         _write(root / "compare.html", render(
             "compare.html", root="", here="compare", title="Compare runs",
-            pictures=comparing_pictures(),
+            pictures=comparing_pictures(), most=len(SERIES),
         ))  # fmt: skip
         _write(root / "terms.html", render("terms.html", root="", here="terms", title="Terms", chapters=CHAPTERS))
         for name, text in leaderboard_texts(ranked).items():

@@ -32,13 +32,18 @@ def run_label(study: Study) -> str:
     return clean(f"{study.strategy}, seed {study.seed}")
 
 
+def settings(study: Study) -> str:
+    """A strategy's settings in a line; empty where it has none."""
+    return _pairs(study.settings)
+
+
 def facts(record: Record, study: Study) -> list[Fact]:
     """What the run is, what it cost and what it found. Any two runs have the same facts in the same order."""
     search, minutes = record.costs.search, device_of(record).minutes
     winner = record.winner
     return [
         Fact(name="strategy", text=study.strategy),
-        Fact(name="settings", text=_pairs(study.settings) or "none"),
+        Fact(name="settings", text=settings(study) or "none"),
         Fact(name="seed", text=str(study.seed), term="seed"),
         Fact(name="measured or simulated", text=origin(study), term=origin(study)),
         Fact(name="status", text=record.status),

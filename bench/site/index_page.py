@@ -23,10 +23,11 @@ MOST_CHOSEN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A board as the page shows it."""
+    """A board as the page shows it. `details`: what its title says beyond workload, recipe, profile and `origin`."""
 
     board: Board
     origin: str
+    details: str
     table: Markup
 
 
@@ -57,7 +58,9 @@ def index_page(boards: Sequence[Board], runs: int) -> str:
 def _section(board: Board, links: Mapping[str, Link]) -> Section:
     rows = tuple(_row(board, row) for row in board.rows)
     table = markup(board_table(board), anchor=f"board-{board.key}", links=dict(links), lead="compare", rows=rows)
-    return Section(board=board, origin="simulated" if board.simulated else "measured", table=table)
+    origin = "simulated" if board.simulated else "measured"
+    details = board.title.removeprefix(f"{board.workload}, {board.recipe}, {board.profile}, {origin}, ")
+    return Section(board=board, origin=origin, details=details, table=table)
 
 
 def _row(board: Board, row: Row) -> HtmlRow:

@@ -37,9 +37,12 @@ def tree(clean: Any) -> str:
 
 
 def package_table(record: Record) -> Table:
-    """The versions of the packages that ran."""
+    """The versions of the packages that ran, and of those of the image around them."""
     packages = _mapping(record.provenance.get("packages"))
-    return _table("packages", "Packages", [(name, str(version)) for name, version in sorted(packages.items())])
+    around = _mapping(_mapping(record.provenance.get("image")).get("debian"))
+    rows = [(name, str(version)) for name, version in sorted(packages.items())]
+    rows += [(f"{name} (of the image's system)", str(version)) for name, version in sorted(around.items())]
+    return _table("packages", "Packages", rows)
 
 
 def _table(name: str, title: str, rows: list[tuple[str, str]]) -> Table:
@@ -57,8 +60,12 @@ def _origin(record: Record, study: Study) -> Iterator[tuple[str, str]]:
     command = given.get("command")
     if isinstance(command, list):
         yield "command", " ".join(map(str, command))
-    if given.get("image"):
-        yield "container image", _said(given["image"])
+    image = _mapping(given.get("image"))
+    if image:
+        yield "container image", str(image.get("digest") or MISSING)
+        yield "definition (SHA-256)", str(image.get("definition_sha256") or MISSING)
+        for name, value in sorted(_mapping(image.get("labels")).items()):
+            yield f"image: {name.removeprefix('sweepmark.')}", str(value)
     yield from _probed(record)
     lock = _mapping(given.get("lock"))
     if lock:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from bench.journal import read_journal
-from bench.leaderboard.collect import Found
+from bench.leaderboard import Board, Found
 from bench.report.keys import KEY_FIELDS, Keyed, said, search_is_over
 from bench.report.machine import machine
-from bench.site.facts import facts, origin, run_label
+from bench.report.warnings import SEEDS_FOR_A_CLAIM
+from bench.simulate_report import SEEDS_FOR_A_ROW
+from bench.site.facts import facts, origin, run_label, settings
 from bench.tables import clean
 
 
 def run_data(found: Found) -> dict[str, Any]:
-    """`conditions`: what must be equal for two runs to compare, in words; `rows`: of each picture. Raises UserError
-    where the journal or the study cannot be read."""
+    """`conditions`: what must be equal for two runs to compare, in words; `settings`: what tells runs of one strategy
+    apart beside their seeds; `rows`: of each picture. Raises UserError where the journal or the study cannot be
+    read."""
     from bench.pictures import run_rows
 
     record, journal = found.record, found.journal
@@ -24,6 +27,10 @@ def run_data(found: Found) -> dict[str, Any]:
     return {
         "name": found.name,
         "label": run_label(keyed.study),
+        "strategy": clean(keyed.study.strategy),
+        "settings": settings(keyed.study),
+        "seed": keyed.study.seed,
+        "seeds_for_a_claim": SEEDS_FOR_A_ROW if keyed.study.simulation else SEEDS_FOR_A_CLAIM,
         "facts": [asdict(fact) for fact in facts(record, keyed.study)],
         "conditions": list(_conditions(keyed)),
         "rows": run_rows(record, None if journal is None else read_journal(journal)),
@@ -35,10 +42,16 @@ def run_key(name: str) -> str:
     return f"run:{name}"
 
 
-def run_index(found: list[Found]) -> list[dict[str, str]]:
-    """All runs, for the list from which a comparison is chosen."""
+def run_index(found: Sequence[Found], ranked: Sequence[Board]) -> list[dict[str, str]]:
+    """All runs, for the list from which a comparison is chosen; `board`: the title of the one that a run is on, else
+    why it is on none."""
+    titles = {run.name: board.title for board in ranked for row in board.rows for run in row.runs}
     return [
-        {"name": one.name, "label": f"{run_label(one.record.parsed_study())}, {one.record.study['workload']}"}
+        {
+            "name": one.name,
+            "label": run_label(one.record.parsed_study()),
+            "board": clean(titles.get(one.name) or f"{one.record.study['workload']}, search not over"),
+        }
         for one in found
     ]
 

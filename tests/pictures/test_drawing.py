@@ -9,8 +9,9 @@ import pytest
 import vl_convert
 
 from bench.pictures import PICTURES, board_rows, run_rows, specification, theme, to_svg
+from bench.pictures.palette import SERIES
 from bench.record import build_record
-from tests.pictures.drawn import FAILED, GRID, MIXED, Drawn, board, events, found, full_board, place
+from tests.pictures.drawn import FAILED, GRID, MIXED, SVG, Drawn, board, events, found, full_board, place
 
 Rows = list[dict[str, Any]]
 
@@ -137,6 +138,41 @@ def test_several_runs_are_told_apart_in_the_order_given(drawn_rows: dict[str, Ro
         assert [t for t in texts if t in ("zeta", "alpha")] == ["zeta", "alpha"]
     bars = Drawn(to_svg("phases", several(drawn_rows["phases"], "zeta", "alpha"), several=True)).texts()
     assert [t for t in bars if t.startswith(("zeta", "alpha"))] == ["zeta", "zeta, final", "alpha", "alpha, final"]
+
+
+def test_more_runs_than_colours_look_as_their_strategies_do(drawn_rows: dict[str, Rows]) -> None:
+    number = len(SERIES) + 1
+    for name in ("trace", "space", "curves"):
+        rows = [
+            row | {"run": f"{strategy}, seed {seed}", "strategy": strategy}
+            for strategy in ("zeta", "alpha")
+            for seed in range(number)
+            for row in drawn_rows[name]
+        ]
+        texts = Drawn(to_svg(name, rows, several=True)).texts()
+        assert [t for t in texts if t.startswith(("zeta", "alpha"))] == ["zeta", "alpha"]
+        assert any(f"{2 * number} runs: those of one strategy look alike" in t for t in texts)
+        few = [row for row in rows if row["run"].endswith(("seed 0", "seed 1"))]
+        texts = Drawn(to_svg(name, few, several=True)).texts()
+        assert len([t for t in texts if t.startswith(("zeta", "alpha"))]) == 4
+        assert not any("look alike" in t for t in texts)
+
+
+@pytest.mark.parametrize("name", ["trace", "curves"])
+def test_the_legend_shows_the_dashes_that_are_drawn(name: str, drawn_rows: dict[str, Rows]) -> None:
+    root = Drawn(to_svg(name, drawn_rows[name])).root
+    symbols = [
+        symbol
+        for group in root.iter(f"{SVG}g")
+        if "role-legend-symbol" in group.get("class", "")
+        for symbol in group.iter(f"{SVG}path")
+    ]
+    lines = [
+        line for group in root.iter(f"{SVG}g") if "mark-line role-mark" in group.get("class", "") for line in group
+    ]
+    looks = {(line.get("stroke"), line.get("stroke-dasharray")) for line in lines if line.get("d")}
+    assert looks <= {(symbol.get("stroke"), symbol.get("stroke-dasharray")) for symbol in symbols}
+    assert any(dash not in (None, "1,0") for _, dash in looks)
 
 
 def test_phases_are_bars_as_long_as_their_cost(drawn_rows: dict[str, Rows]) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
 
 TIMEOUT_MS = 15_000
+LOUD = ("error", "warning")
 Open = Callable[..., "Page"]
 """Opens a page of the site; keywords are the browser context's (`viewport`, `color_scheme`...)."""
 
@@ -47,8 +48,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, site: Path) -> Iterator[Open]:
-    """What it opens must in the end have put no error on the console, raised nothing, and asked for no file outside the
-    site."""
+    """What it opens must in the end have put no error and no warning on the console, raised nothing, and asked for no
+    file outside the site."""
     contexts, trouble = [], []
     inside = f"{site.as_uri()}/"
 
@@ -58,7 +59,10 @@ def open_page(browser: Browser, site: Path) -> Iterator[Open]:
         context.set_default_timeout(TIMEOUT_MS)
         context.set_offline(True)
         page = context.new_page()
-        page.on("console", lambda said: trouble.append(f"console: {said.text}") if said.type == "error" else None)
+        page.on(
+            "console",
+            lambda said: trouble.append(f"console: {said.text}") if said.type in LOUD else None,
+        )
         page.on("pageerror", lambda error: trouble.append(f"raised: {error}"))
         page.on("requestfailed", lambda request: None if left(request) else trouble.append(f"failed: {request.url}"))
         page.on("request", lambda request: None if ours(request.url) else trouble.append(f"asked for {request.url}"))

@@ -33,6 +33,8 @@
       section.hidden = left === 0;
       shown += left;
     }
+    const note = byId("across-unfiltered");
+    if (note) note.hidden = shown === total;
     byId("filter-count").textContent = shown === total ? `${total} rows` : `${shown} of ${total} rows`;
   };
 

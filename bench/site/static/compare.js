@@ -5,6 +5,7 @@
   const byId = (id) => document.getElementById(id);
   const { element } = sweepmark;
   const NAME = /^[a-z0-9][a-z0-9._-]*$/;
+  const MOST_OFFERS = 30;
   const index = new Map(sweepmark.data.get("runs").map((run) => [run.name, run]));
 
   /** As the address says; one that was cut or mangled names nobody. */
@@ -39,14 +40,36 @@
     return found;
   };
 
+  /** What a run is one of: its strategy, with its settings where the strategy has others too. */
+  const kinds = (runs) => {
+    const settings = new Map();
+    for (const run of runs) settings.set(run.strategy, (settings.get(run.strategy) ?? new Set()).add(run.settings));
+    return runs.map((run) => settings.get(run.strategy).size > 1 ? `${run.strategy} (${run.settings || "no settings"})` : run.strategy);
+  };
+
+  /** How many seeds speak for each strategy, and whether that is enough for a claim. */
+  const seeds = (runs) => {
+    const found = new Map();
+    kinds(runs).forEach((kind, i) => found.set(kind, (found.get(kind) ?? new Set()).add(runs[i].seed)));
+    const numbers = [...found.values()].map((own) => own.size);
+    const still = "still shows what chance did as much as what the strategy does.";
+    if (numbers.every((number) => number === 1)) {
+      return runs.length === numbers.length ? `One run of each ${still}` : `One seed of each ${still}`;
+    }
+    const told = [...found].map(([kind, own]) => `${kind} ${own.size}`).join(", ");
+    const least = runs[0].seeds_for_a_claim; // these runs are all measured, or all simulated
+    const few = Math.min(...numbers) < least;
+    return `Seeds: ${told}.${few ? ` Fewer than ${least} of a strategy ${still.replace("shows", "show")}` : ""}`;
+  };
+
   const verdict = (runs) => {
     const differing = differences(runs);
     const box = byId("verdict");
     if (differing.length === 0) {
       box.className = "verdict good";
       box.replaceChildren(
-        element("p", {}, element("b", {}, "These runs compare: "), "the same workload, recipe, profile, data, plan and "
-          + "machine. One run of each still shows what chance did as much as what the strategy does."),
+        element("p", {}, element("b", {}, "These runs compare: "),
+          `the same workload, recipe, profile, data, plan and machine. ${seeds(runs)}`),
       );
       return;
     }
@@ -79,9 +102,10 @@
   };
 
   const pictures = async (runs, said) => {
+    const strategies = kinds(runs);
     for (const figure of document.querySelectorAll("figure.picture")) {
       const name = figure.dataset.picture;
-      const rows = runs.flatMap((run, i) => (run.rows[name] ?? []).map((row) => ({ ...row, run: said[i] })));
+      const rows = runs.flatMap((run, i) => (run.rows[name] ?? []).map((row) => ({ ...row, run: said[i], strategy: strategies[i] })));
       await sweepmark.draw(figure, rows, true);
     }
   };
@@ -92,7 +116,7 @@
       const remove = element("button", { type: "button", "aria-label": `Remove ${known?.label ?? name}` }, "remove");
       remove.addEventListener("click", () => go(names.filter((other) => other !== name)));
       const text = known
-        ? [element("a", { href: `runs/${name}.html` }, known.label), element("span", { class: "id" }, name)]
+        ? [element("a", { href: `runs/${name}.html` }, known.label), element("span", { class: "id" }, `${known.board}; ${name}`)]
         : [element("span", {}, `There is no run “${name}” on this site.`)];
       return element("li", {}, ...text, remove);
     }));
@@ -126,15 +150,49 @@
   };
 
   const chooser = byId("chooser");
-  byId("chooser-runs").append(...[...index.values()].map(({ name, label }) => element("option", { value: name }, label)));
+  const field = byId("chooser-run");
+  byId("chooser-runs").append(...[...index.values()].map(({ name, label, board }) => element("option", { value: name }, `${label}; ${board}`)));
+
+  const offer = (runs) => {
+    const shown = runs.slice(0, MOST_OFFERS);
+    byId("offers").hidden = shown.length === 0;
+    byId("offers").replaceChildren(...shown.map(({ name, label, board }) => {
+      const button = element("button", { type: "button", "aria-label": `Add ${label}; ${board}` }, "add");
+      button.addEventListener("click", () => add(name));
+      return element("li", {}, element("span", {}, label), element("span", { class: "id" }, `${board}; ${name}`), button);
+    }));
+  };
+
+  const add = (name) => {
+    field.value = "";
+    byId("chooser-said").textContent = "";
+    offer([]);
+    field.focus();
+    if (!named().includes(name)) go([...named(), name]);
+  };
+
+  /** All runs that have each of the words somewhere in what is said of them. */
+  const fitting = (text) => {
+    const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+    return [...index.values()].filter((run) => {
+      const said = `${run.name} ${run.label} ${run.board}`.toLowerCase();
+      return wanted.length > 0 && wanted.every((word) => said.includes(word));
+    });
+  };
+
   chooser.addEventListener("submit", (event) => {
     event.preventDefault();
-    const field = byId("chooser-run");
-    const name = field.value.trim();
-    byId("chooser-said").textContent = index.has(name) ? "" : `There is no run “${name}”.`;
-    if (!index.has(name)) return;
-    field.value = "";
-    if (!named().includes(name)) go([...named(), name]);
+    const text = field.value.trim();
+    const all = index.has(text) ? [index.get(text)] : fitting(text);
+    const chosen = new Set(named());
+    const runs = all.filter(({ name }) => !chosen.has(name));
+    if (runs.length === 1) return add(runs[0].name);
+    offer(runs);
+    byId("chooser-said").textContent = text === "" ? "Write a part of what a run is called."
+      : all.length === 0 ? `There is no run “${text}”.`
+      : runs.length === 0 ? "All runs that fit are chosen."
+      : runs.length > MOST_OFFERS ? `${runs.length} runs fit; these are the first ${MOST_OFFERS}.` : `${runs.length} runs fit: add those you want.`;
+    return undefined;
   });
   chooser.hidden = false;
   window.addEventListener("hashchange", show);

@@ -31,6 +31,16 @@
     tooltip: { disableDefaultStyle: true, theme: "sweepmark" },
   };
 
+  /** As wide as there is room, for a picture whose height follows from its rows: told so itself, Vega-Lite does the
+      same, but puts a warning on the console. */
+  const widened = ({ width, ...compiled }) => {
+    const room = `isFinite(containerSize()[0]) ? containerSize()[0] : ${width}`;
+    const signal = { name: "width", init: room, on: [{ update: room, events: "window:resize" }] };
+    return { ...compiled, autosize: { type: "fit-x", contains: "padding" }, signals: [signal, ...(compiled.signals ?? [])] };
+  };
+  const fitted = (specification) => specification.height?.step && specification.width === "container"
+    ? [{ ...specification, width: 200 }, { patch: widened }] : [specification, {}];
+
   /** A button that saves what is drawn: black on nothing, whatever the page's colours are. */
   const offerToSave = (figure, view) => {
     const title = figure.querySelector("h3").textContent;
@@ -59,7 +69,8 @@
     const drawing = figure.querySelector(".drawing");
     const specification = { ...(several ? known.several : known.one)[name], datasets: { rows } };
     figure.finalize?.();
-    const result = await vegaEmbed(drawing, specification, { ...OPTIONS, config: config(known.theme) });
+    const [plain, widen] = fitted(specification);
+    const result = await vegaEmbed(drawing, plain, { ...OPTIONS, ...widen, config: config(known.theme) });
     figure.finalize = result.finalize;
     drawing.querySelector("svg.marks")?.setAttribute("aria-label", figure.querySelector("h3").textContent);
     offerToSave(figure, result.view);

@@ -5,11 +5,12 @@
   const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
   const LEAST_ROWS = 2;
 
-  /** What a row sorts by: a number in full precision, else text; null where there is no value. */
+  /** What a row sorts by: a number in full precision, else text; null where there is no value, or no end to it
+      ("never"), which is the worst whichever way a column is better. */
   const keyOf = (row, index) => {
     const cell = row.cells[index];
     const number = cell.dataset.sort;
-    if (number !== undefined) return number === "" ? null : Number(number);
+    if (number !== undefined) return number !== "" && Number.isFinite(Number(number)) ? Number(number) : null;
     const text = (cell.firstChild?.textContent ?? "").trim();
     return text === "" || text === "-" ? null : text;
   };
