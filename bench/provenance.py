@@ -43,7 +43,7 @@ def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "lock": {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differences": differences(pins, packages)}
         if pins
         else None,
-        "git": git_state(root) if image is None else {"commit": image.pop("commit"), "clean": image.pop("clean")},
+        "git": git_state(root) if image is None else image.pop("git"),
         "image": image,
     }
 

@@ -193,6 +193,11 @@ def _charge_lost(log: RunLog, until_s: float, reason: str) -> None:
             log.emit(WorkLost(at_s=until_s, trial=trial.trial, busy_s=spent_s, devices=trial.devices, reason=reason))
 
 
+def _image(provenance: dict[str, Any]) -> str:
+    image = provenance.get("image")
+    return f"in image {str(image.get('digest'))[:19]}" if isinstance(image, dict) else "in no image"
+
+
 def _inputs(facts: dict[str, Any]) -> dict[str, Any]:
     """What the record says of model, tokenizer and data."""
     hashes = {name: facts[f"{name}_sha256"] for name in ("model", "tokenizer", "data")}
@@ -200,6 +205,12 @@ def _inputs(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_same_inputs(before: dict[str, Any], now: dict[str, Any]) -> None:
+    began, here = (_image(provenance) for provenance in (before, now))
+    if began != here:
+        raise UserError(
+            f"This run began {began} and would go on {here}: run it there (run --container IMAGE), or start a new run "
+            "with --fresh."
+        )
     for name, digest in (before.get("hashes") or {}).items():
         if now.get("hashes", {}).get(name) != digest:
             raise UserError(

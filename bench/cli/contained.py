@@ -25,7 +25,8 @@ def run_contained(words: Sequence[str], named: str | None, profile_name: str | N
     image = Image.open(path)
     check_driver(image, probe)
     inner, binds = bound(words, results, named=named, huggingface=_huggingface())
-    click.echo(f"Running in {path}.", err=True)
+    commit = image.labels.get("sweepmark.commit", "unknown")
+    click.echo(f"Running in {path}: Sweepmark of commit {commit[:12]}, not this checkout's files.", err=True)
     with tempfile.TemporaryDirectory(prefix="sweepmark-") as scratch:
         gpus = image.labels.get("sweepmark.cuda", "none") != "none"
         return run_inside(command(runtime, path, ["run", *inner], binds=binds, scratch=Path(scratch), gpus=gpus))

@@ -40,6 +40,8 @@ def build_image(profile_name: str | None, to: Path | None) -> None:
 
     runtime = find_runtime()
     name = chosen_profile(profile_name, probe_machine()).image
+    if to is None:
+        IMAGES.mkdir(exist_ok=True)
     path = to or IMAGES / f"{name}.sif"
     build(runtime, name, PACKAGE.parent, path, lambda what: click.echo(what, err=True))
     _verify(runtime, path)
@@ -60,7 +62,10 @@ def verify_image(file: Path, as_json: bool) -> None:
 
 @image.command("lint", epilog="Example: sweepmark image lint")
 def lint_definitions() -> None:
-    """Check the definition files in containers/, and that every pin agrees with its lock."""
+    """Check the definition files in containers/, and that every pin agrees with its lock.
+
+    The exit status is 1 where something is found.
+    """
     from bench.container.definition import lint
     from bench.resources import PACKAGE
 
@@ -70,7 +75,7 @@ def lint_definitions() -> None:
     findings = lint(root / "containers", root / "requirements.lock")
     for finding in findings:
         click.echo(finding)
-    click.echo(f"{len(findings)} findings." if findings else "The definitions and their locks agree.")
+    click.echo(f"Findings: {len(findings)}." if findings else "The definitions and their locks agree.")
     if findings:
         sys.exit(EXIT_FINDINGS)
 
@@ -96,7 +101,9 @@ def _verify(runtime: str, path: Path, *, as_json: bool = False) -> None:
         raise UserError(f"Cannot write {bill} ({error.strerror}): move the image to a folder of your own.") from None
     show_report(_report(path.name, digest, checks), as_json=as_json)
     click.echo(f"{len(contents.python) + len(contents.debian)} packages with their licences: {bill}", err=True)
-    if not all(check.passed for check in checks):
+    failed = sum(not check.passed for check in checks)
+    if failed:
+        click.echo(f"{failed} of {len(checks)} checks fail: build it anew, or use its own checkout.", err=True)
         sys.exit(EXIT_FINDINGS)
 
 

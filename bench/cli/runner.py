@@ -250,6 +250,9 @@ class Runner:
         if study.simulation is not None:
             return self._simulate(study, strategy, profile, folder)
         provenance = collect() | {"probe": self._probe.to_dict()}
+        image = provenance["image"]
+        if image is not None and image["digest"] is None:
+            click.echo(f"The record will not say this image's digest: bind its file to {IMAGE_FILE}.", err=True)
         signals: list[int] = [signal.SIGINT]
 
         def interrupt(signum: int, frame: object) -> None:

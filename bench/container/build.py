@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.container.inside import UNCLEAN
+from bench.container.inside import UNCLEAN, UNKNOWN
 from bench.errors import UserError
 from bench.provenance import git_state
 
@@ -24,13 +24,14 @@ def build(runtime: str, name: str, checkout: Path, image: Path, say: Callable[[s
     told each step. Raises UserError where a step fails, whose own words stand before it."""
     if not (checkout / "containers" / f"{name}.def").is_file():
         raise UserError(f"There is no definition containers/{name}.def: images are built in a checkout of the project.")
+    if image.is_dir() or not image.parent.is_dir():
+        raise UserError(f"Cannot build {image}: give a file in a folder that is there.")
     wheelhouse = checkout / "containers" / "wheelhouse" / WHEELHOUSES[name]
     commit, epoch = _commit(checkout)
     environ = os.environ | {"SOURCE_DATE_EPOCH": epoch}
     say(f"Filling {os.path.relpath(wheelhouse)} with what the lock names (the first time: minutes)")
     _step([str(checkout / "containers" / "wheelhouse.sh"), WHEELHOUSES[name], str(wheelhouse)], checkout, environ)
     say(f"Building {image} and testing it (minutes)")
-    image.parent.mkdir(parents=True, exist_ok=True)
     fresh = image.with_name(f".{image.name}.{os.getpid()}.sif")
     fakeroot = ["--fakeroot"] if os.geteuid() else []
     arguments = ["--build-arg", f"commit={commit}", "--build-arg", f"source_date_epoch={epoch}"]
@@ -45,7 +46,7 @@ def _commit(checkout: Path) -> tuple[str, str]:
     """The checkout's commit, marked where there are changes beside it, and that commit's time in seconds since 1970."""
     state = git_state(checkout)
     if state is None:
-        return "unknown", EPOCH
+        return UNKNOWN, EPOCH
     shown = subprocess.run(
         ["git", "-C", str(checkout), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=True
     )

@@ -17,13 +17,14 @@ MARK = Path(".singularity.d")
 KEPT = Path("opt/sweepmark")
 IMAGE_LOCK = Path("/") / KEPT / "python.lock"
 UNCLEAN = "+changes"
+UNKNOWN = "unknown"
 
 
 def image_facts(root: Path = Path("/"), file: Path = IMAGE_FILE) -> dict[str, Any] | None:
     """None outside an image, or in one that is not this project's. `digest`: `sha256:...` of the image's root (None:
     its file is not at hand, since it was not started by `sweepmark run --container`). `definition_sha256`: of the
     definition file that it was built from. `labels`: as it carries them. `debian`: the distribution's packages and
-    their versions. `commit`, `clean`: of the project in it.
+    their versions. `git`: commit of the project in it, and whether it was `clean`; None where that is not known.
 
     Raises UserError where the file is another image than the one that runs.
     """
@@ -31,13 +32,13 @@ def image_facts(root: Path = Path("/"), file: Path = IMAGE_FILE) -> dict[str, An
         return None
     labels: dict[str, str] = json.loads((root / MARK / "labels.json").read_text(encoding="utf-8"))
     commit = labels.get("sweepmark.commit", "")
+    clean = not commit.endswith(UNCLEAN)
     return {
         "digest": _digest(root, file, labels) if file.is_file() else None,
         "definition_sha256": (root / KEPT / "definition.sha256").read_text(encoding="utf-8").strip(),
         "labels": {key: value for key, value in sorted(labels.items()) if key.startswith("sweepmark.")},
         "debian": debian_packages((root / KEPT / "dpkg-list.txt").read_text(encoding="utf-8")),
-        "commit": commit.removesuffix(UNCLEAN),
-        "clean": not commit.endswith(UNCLEAN),
+        "git": None if commit in ("", UNKNOWN) else {"commit": commit.removesuffix(UNCLEAN), "clean": clean},
     }
 
 

@@ -22,7 +22,8 @@ RESULTS = INSIDE / "results"
 CACHE = INSIDE / "cache"
 HUGGINGFACE = INSIDE / "huggingface"
 PASSED = (
-    "COLUMNS", "CUDA_VISIBLE_DEVICES", "FORCE_COLOR", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "NO_COLOR", "TERM",
+    "COLUMNS", "FORCE_COLOR", "NO_COLOR", "TERM", "CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 """Variables of the host that reach the inside; all others stay out."""
 

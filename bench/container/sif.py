@@ -58,7 +58,7 @@ class Image:
         except OSError as error:
             raise UserError(f"Cannot read the image {path} ({error.strerror}): check the path.") from None
         except (struct.error, ValueError) as error:
-            raise UserError(f"{path} is no image ({error}): build one with make container.") from None
+            raise UserError(f"{path} is no image ({error}): copy it again, or build one (make container).") from None
 
     @cached_property
     def root(self) -> Part:
@@ -110,6 +110,8 @@ class Image:
 
 
 def _parts(file: BinaryIO, size: int) -> Iterator[Part]:
+    if size < HEADER.size:
+        raise ValueError("it is too short")
     head: tuple[Any, ...] = HEADER.unpack(file.read(HEADER.size))
     if head[1].rstrip(b"\0") != MAGIC:
         raise ValueError("it does not begin as one")

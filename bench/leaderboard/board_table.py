@@ -18,6 +18,8 @@ from bench.statistics import RESAMPLES
 from bench.tables import Cell, Column, Missing, Table
 
 PROVISIONAL = "provisional"
+SHORT = 12
+"""Letters of a digest that a table shows."""
 
 
 def leaderboard_report(boards: Sequence[Board]) -> Report:
@@ -79,6 +81,7 @@ def _columns(minutes: str) -> tuple[Column, ...]:
         Column(key="failures", header="failed trials", spec="d"),
         Column(key="date", header="date", align="left"),
         Column(key="machine", header="probed on", align="left", wraps=True),
+        Column(key="image_shown", header="image", align="left"),
         Column(key="seeds", header="seeds", data_only=True),
         Column(key="provisional", header=PROVISIONAL, data_only=True),
         Column(key="strategy", header="strategy", align="left", data_only=True),
@@ -92,6 +95,7 @@ def _columns(minutes: str) -> tuple[Column, ...]:
         Column(key="utilisation", header="utilisation", data_only=True),
         Column(key="exact_match_percent", header="EM", unit="%", data_only=True),
         Column(key="f1_percent", header="F1", unit="%", data_only=True),
+        Column(key="image", header="image", align="left", data_only=True),
         Column(key="paired", header="paired by seed", data_only=True),
         Column(key="commit", header="commit", align="left", data_only=True),
         Column(key="clean", header="clean tree", data_only=True),
@@ -117,6 +121,7 @@ def _cells(board: Board, row: Row) -> tuple[Cell, ...]:
         row.failures,
         row.date or Missing(),
         row.machine or Missing("simulated" if board.simulated else "not probed"),
+        row.image.removeprefix("sha256:")[:SHORT] or Missing("none"),
         row.seeds,
         row.provisional,
         row.strategy,
@@ -130,6 +135,7 @@ def _cells(board: Board, row: Row) -> tuple[Cell, ...]:
         row.utilisation,
         row.exact_match,
         row.f1,
+        row.image,
         row.paired,
         row.commit,
         row.clean,

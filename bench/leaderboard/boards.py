@@ -17,7 +17,7 @@ from bench.record import Record
 from bench.report.entries import Entry, entries, search_cost
 from bench.report.head import head
 from bench.report.keys import KEY_FIELDS, Keyed, said, search_is_over
-from bench.report.machine import machine
+from bench.report.machine import image, machine
 from bench.report.warnings import SEEDS_FOR_A_CLAIM, TROUBLE
 from bench.report.wording import count, device_of
 from bench.seeds import child_seed
@@ -36,6 +36,7 @@ from bench.statistics import (
 )
 from bench.trials import cost_to_target
 
+SEVERAL = "several"
 TITLE_FIELDS = 3
 """So many parts of a study's comparison key name a board: workload, recipe, profile."""
 
@@ -52,8 +53,9 @@ class Row:
     the whole search over the whole grid. `rank`: by `ratio`, from 1 (None: not ranked). `paired`: whether each run is
     compared with the grid of its own seed. `eval_loss`: of the search's winner; `test_loss` (nats), `exact_match`, `f1`
     (per cent): of the winner retrained. `failures`: trials that ended in trouble. `machine`: as it was probed, empty
-    for a simulation. `date`: on which its last run ended (UTC; empty for a simulation). `commit`: empty where runs
-    differ; `clean`: no run had changes beside it.
+    for a simulation. `image`: digest of the container's image, empty without one, SEVERAL where runs differ. `date`:
+    on which its last run ended (UTC; empty for a simulation). `commit`: empty where runs differ; `clean`: no run had
+    changes beside it.
     """
 
     key: str
@@ -80,6 +82,7 @@ class Row:
     provisional: bool
     failures: int
     machine: str
+    image: str
     date: str
     commit: str
     clean: bool
@@ -197,6 +200,7 @@ def _row(members: Sequence[tuple[Found, Entry]], where: str) -> Row:
     study = sides[0].study
     seeds = len({side.study.seed for side in sides})
     gits = [record.provenance.get("git") or {} for record in records]
+    images = {image(record) for record in records}
     commits = {str(git.get("commit") or "") for git in gits}
     simulated = study.simulation is not None
     ended_s = max(record.ended_s for record in records)
@@ -220,6 +224,7 @@ def _row(members: Sequence[tuple[Found, Entry]], where: str) -> Row:
         provisional=seeds < (SEEDS_FOR_A_ROW if simulated else SEEDS_FOR_A_CLAIM),
         failures=sum(t.state in TROUBLE for r in records for t in r.search_trials),
         machine=where,
+        image=images.pop() if len(images) == 1 else SEVERAL,
         date="" if simulated else datetime.fromtimestamp(ended_s, UTC).date().isoformat(),
         commit=commits.pop() if len(commits) == 1 else "",
         clean=all(git.get("clean", False) for git in gits),

@@ -1,4 +1,4 @@
-"""Colours that are told apart without colour vision (Okabe and Ito's) on white and on dark paper, and the themes."""
+"""Colours that are told apart without colour vision (Okabe and Ito's) on white and on dark paper, and the theme."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ STATIC_FONT: Final = "Liberation Sans, Arial, Helvetica, sans-serif"
 """The renderer of static pictures brings the first along, so that widths are measured alike on every machine."""
 
 
-def theme(dark: bool, *, static: bool = False) -> dict[str, Any]:
-    """A Vega-Lite `config`: ink and grid for dark or light paper, which shows through. `static`: white paper, and a
-    font that is the same everywhere."""
-    ink, soft, grid = ("#e6e8eb", "#a9afb8", "#3a3f47") if dark else ("#1f2328", "#57606a", "#e2e5e9")
+def theme(*, static: bool = False) -> dict[str, Any]:
+    """A Vega-Lite `config`: ink and grid for light paper, which shows through. `static`: white paper, and a font that
+    is the same everywhere."""
+    ink, soft, grid = "#1f2328", "#57606a", "#e2e5e9"
     font = STATIC_FONT if static else FONT
     labels = {"labelColor": soft, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500}
     return {

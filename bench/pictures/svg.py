@@ -41,7 +41,7 @@ def static_specification(
     spec["title"] = {"text": _lines(clean(title or PICTURES[name].title), width), "offset": 18}
     spec["padding"] = PADDING | ({"left": NAMES_PADDING} if name in ("phases", "ratios") else {})
     spec["datasets"] = {ROWS: [{key: _harmless(value) for key, value in row.items()} for row in rows]}
-    spec["config"] = theme(False, static=True)
+    spec["config"] = theme(static=True)
     return spec
 
 

@@ -31,3 +31,10 @@ def _gpus(probe: Mapping[str, Any]) -> list[Any]:
 
 def _name(gpu: Any) -> str:
     return str(gpu.get("name")) if isinstance(gpu, Mapping) else "GPU"
+
+
+def image(record: Record) -> str:
+    """The digest of the container's image that a run was made in; empty without one, or where it is not known."""
+    given = record.provenance.get("image")
+    digest = given.get("digest") if isinstance(given, dict) else None
+    return digest if isinstance(digest, str) else ""

@@ -89,7 +89,7 @@ def _write_static(folder: Path) -> None:
     _write(folder / "vega.js", javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     one = {name: specification(name) for name in PICTURES}
     several = {picture.name: specification(picture.name, several=True) for picture in comparing_pictures()}
-    drawn = {"one": one, "several": several, "theme": theme(dark=False)}
+    drawn = {"one": one, "several": several, "theme": theme()}
     _write(folder / "specifications.js", register("specifications", drawn))
 
 

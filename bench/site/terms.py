@@ -312,6 +312,17 @@ _QUALITY = (
 
 _ORIGIN = (
     Term(
+        anchor="image",
+        name="Image",
+        short="The container's image that runs were made in, by the beginning of its digest; none: with the software "
+        "that was installed on the machine.",
+        more=(
+            "The digest is the SHA-256 of the image's root file system, read from the image itself: two builds from "
+            "the same inputs have the same.",
+        ),
+        columns=("image_shown",),
+    ),
+    Term(
         anchor="measured",
         name="Measured",
         short="Models were trained, on the machine that the page names. A row is of one machine: two machines of one "

@@ -27,6 +27,7 @@ image.write_text(json.dumps({{"words": sys.argv[1:], "epoch": os.environ["SOURCE
 def checkout(tmp_path: Path) -> Path:
     containers = tmp_path / "checkout" / "containers"
     containers.mkdir(parents=True)
+    (containers / "images").mkdir()
     (containers / "v100.def").touch()
     script = containers / "wheelhouse.sh"
     script.write_text('#!/bin/sh\nmkdir -p "$2"; echo "$1" >"$2/filled"\n')
@@ -76,13 +77,19 @@ def test_the_commit_is_named_with_what_stands_beside_it(checkout: Path, runtime:
 
 def test_a_build_that_fails_leaves_the_image_that_was_there(checkout: Path, runtime: str) -> None:
     image = checkout / "containers/images/v100.sif"
-    image.parent.mkdir()
     image.write_text("the old one")
     (checkout / "fail").touch()
     with pytest.raises(UserError, match="apptainer ended with status 3"):
         build(runtime, "v100", checkout, image, lambda _: None)
     assert image.read_text() == "the old one"
     assert [path.name for path in image.parent.iterdir()] == ["v100.sif"]
+
+
+def test_a_place_that_cannot_hold_an_image_is_refused_at_once(checkout: Path, runtime: str) -> None:
+    for place in (checkout, checkout / "none" / "x.sif"):
+        with pytest.raises(UserError, match="give a file in a folder that is there"):
+            build(runtime, "v100", checkout, place, lambda _: None)
+    assert not (checkout / "containers/wheelhouse").exists()
 
 
 def test_without_a_definition_nothing_starts(checkout: Path, runtime: str) -> None:

@@ -21,6 +21,7 @@ from bench.container.sif import Image
 from bench.errors import UserError
 from bench.probe import GpuDevice, Probe
 from bench.profile import load_profile
+from bench.run import _check_same_inputs
 from tests.cli.test_cli import call
 from tests.containers.sifs import DEFINITION, LABELS, write_sif
 
@@ -161,12 +162,13 @@ def test_inside_an_image_the_facts_are_read_from_it(tmp_path: Path) -> None:
         "definition_sha256": "b" * 64,
         "labels": LABELS,
         "debian": {"g++": "4:12.2.0-3", "libc6": "2.36"},
-        "commit": "a" * 40,
-        "clean": True,
+        "git": {"commit": "a" * 40, "clean": True},
     }
     assert image_facts(tmp_path / "root", tmp_path / "none.sif") == facts | {"digest": None}
     changed = root_of(tmp_path / "changed", LABELS | {"sweepmark.commit": "a" * 40 + "+changes"})
-    assert (image_facts(changed, tmp_path / "none") or {})["clean"] is False
+    assert (image_facts(changed, tmp_path / "none") or {})["git"] == {"commit": "a" * 40, "clean": False}
+    unknown = root_of(tmp_path / "unknown", LABELS | {"sweepmark.commit": "unknown"})
+    assert (image_facts(unknown, tmp_path / "none") or {})["git"] is None
 
 
 def test_outside_there_are_none(tmp_path: Path) -> None:
@@ -219,6 +221,15 @@ def test_a_signal_ends_the_inside_first(tmp_path: Path) -> None:
 
     threading.Thread(target=ask).start()
     assert run_inside([sys.executable, str(waiting)]) == 130
+
+
+def test_a_run_goes_on_in_its_own_image_alone() -> None:
+    here, other = ({"image": {"digest": f"sha256:{letter * 64}"}} for letter in "ab")
+    _check_same_inputs(here, here)
+    _check_same_inputs({"image": None}, {})
+    for before, now in ((here, other), (here, {"image": None}), ({}, here)):
+        with pytest.raises(UserError, match=r"began in (no image|image sha256:.*) and would go on in .*--container"):
+            _check_same_inputs(before, now)
 
 
 def test_what_runs_without_an_image_says_so() -> None:

@@ -181,5 +181,5 @@ def test_phases_are_bars_as_long_as_their_cost(drawn_rows: dict[str, Rows]) -> N
 
 
 def test_the_theme_of_static_pictures_is_on_white_paper() -> None:
-    assert theme(False, static=True)["background"] == "white"
-    assert theme(True)["axis"]["labelColor"] != theme(False)["axis"]["labelColor"]
+    assert theme(static=True)["background"] == "white"
+    assert theme()["background"] == "transparent"
