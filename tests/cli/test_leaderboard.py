@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -67,3 +68,28 @@ def test_the_committed_leaderboard_is_that_of_the_committed_runs(
         assert (RESULTS / path.name).read_bytes() == path.read_bytes(), (
             "write it anew: cd results; sweepmark leaderboard records submissions validation --write ."
         )
+
+
+NAMES = {
+    "manual": "manual grid", "asha-tpe": "ASHA with TPE", "tpe": "TPE", "asha": "ASHA", "random": "random",
+    "hyperband": "HyperBand", "bohb": "BOHB", "pbt": "PBT",
+}  # fmt: skip
+
+
+def test_the_readme_says_what_the_committed_leaderboard_says() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    with (RESULTS / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["board"] == "tiny-squad-qa-cpu-measured"]
+    assert len(rows) == len(NAMES)
+    for row in rows:
+        ratio = "1.00" if row["strategy"] == "manual" else row["ratio_shown"]
+        number = [f"{float(row[key]):.2f}" for key in ("over_shuffled", "expected_device_min", "cost_ratio")]
+        cells = [
+            row["rank"],
+            NAMES[row["strategy"]],
+            ratio,
+            number[0],
+            f"{float(row['success_rate']):.0%}",
+            *number[1:],
+        ]
+        assert f"| {' | '.join([*cells, format(float(row['eval_loss']), '.4f')])} |" in readme
