@@ -13,12 +13,12 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from bench.errors import UserError, unknown
+from bench.files import write_together
 from bench.resources import resource_dir
 from bench.space import SearchSpace
 
@@ -305,12 +305,9 @@ def _text(path: Path, limit: int) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    remedy = "free some space or give another --out"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"Cannot write {path} ({error.strerror}): free some space or give another --out.") from None
+        raise UserError(f"Cannot write {path} ({error.strerror}): {remedy}.") from None
+    write_together({path: text.encode()}, remedy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from bench.errors import UserError, did_you_mean
 from bench.events import Event, FinalScored, Note, Phases
+from bench.files import write_together
 from bench.journal import JOURNAL_NAME, read_journal
 from bench.ledger import Costs
 from bench.space import SearchSpace
@@ -154,12 +154,17 @@ def _winner(state: RunState) -> Winner | None:
     )
 
 
-def record_run(folder: Path) -> Record:
-    """Build the record of the run in `folder` from its journal and write it beside it. Raises UserError where the
-    journal is missing, malformed or inconsistent, or the record cannot be written."""
+def make_record(folder: Path) -> Record:
+    """The record of the run in `folder`, made from its journal; nothing is written. Raises UserError where the journal
+    is missing, malformed or inconsistent."""
     path = folder / JOURNAL_NAME
-    events = read_journal(path)
-    record = build_record(events, journal_sha256(path))
+    return build_record(read_journal(path), journal_sha256(path))
+
+
+def record_run(folder: Path) -> Record:
+    """Build the record of the run in `folder` from its journal and write it beside it. Raises UserError as
+    `make_record` does, or where the record cannot be written."""
+    record = make_record(folder)
     write_record(record, folder / RECORD_NAME)
     return record
 
@@ -179,29 +184,8 @@ def encode_record(record: Record) -> bytes:
 def write_record(record: Record, path: Path) -> None:
     """Write the record so that a reader sees the old file or the new one, never a part. Raises UserError where the
     disk is full or the folder cannot be written."""
-    data = encode_record(record)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"Cannot write the record {path} ({error.strerror}): free some space or correct the permissions; the "
-            "record can be made again from the journal."
-        ) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    remedy = "free some space or correct the permissions; the record can be made again from the journal"
+    write_together({path: encode_record(record)}, remedy)
 
 
 def load_record(path: Path) -> Record:

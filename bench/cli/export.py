@@ -52,16 +52,14 @@ def _source(name: str, results: Path) -> Source:
     """The run with its journal, read and not changed; a record alone where there is no more."""
     from bench.cli.output import find_run
     from bench.export.common import Source
-    from bench.journal import JOURNAL_NAME, read_journal
-    from bench.record import RECORD_NAME, build_record, journal_sha256, load_record
+    from bench.journal import JOURNAL_NAME
+    from bench.leaderboard.collect import own_events
+    from bench.record import RECORD_NAME, load_record, make_record
 
     path = Path(name)
     if path.suffix == ".json" or ((path / RECORD_NAME).is_file() and not (path / JOURNAL_NAME).is_file()):
-        record = load_record(path)
-        journal = (path if path.is_dir() else path.parent) / JOURNAL_NAME
-        if not journal.is_file() or journal_sha256(journal) != record.journal_sha256:
-            return Source(record=record)
-        return Source(record=record, events=read_journal(journal))
-    journal = find_run(name, results) / JOURNAL_NAME
-    events = read_journal(journal)
-    return Source(record=build_record(events, journal_sha256(journal)), events=events)
+        record, folder = load_record(path), path if path.is_dir() else path.parent
+    else:
+        folder = find_run(name, results)
+        record = make_record(folder)
+    return Source(record=record, events=own_events(record, folder))

@@ -114,9 +114,9 @@ def _references() -> tuple[Path, tuple[str, ...]]:
 def _show(found: Gate, everything: bool, as_json: bool, junit: Path | None, markdown: Path | None) -> None:
     from rich.console import Console
 
+    from bench.files import write_together
     from bench.regress.findings import exit_status
     from bench.regress.output import to_json, to_junit, to_markdown, to_terminal
-    from bench.regress.reference import write_together
 
     if junit is not None:
         write_together({junit: to_junit(found)}, "give another --junit")

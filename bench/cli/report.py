@@ -12,7 +12,6 @@ from bench.cli.run import RESULTS
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.events import Event
     from bench.record import Record
 
 
@@ -39,8 +38,7 @@ def report(
     are compared; where there are none, the committed records in results/records are.
     """
     from bench.cli.output import find_run, no_runs, run_names, show_report
-    from bench.leaderboard.collect import read_record
-    from bench.record import load_record
+    from bench.record import load_record, make_record
     from bench.report import compare, published_report, report_run
 
     if as_json + as_csv + as_markdown > 1:
@@ -55,7 +53,7 @@ def report(
         for name in runs or run_names(results):
             path = Path(name)
             folders.append(path.parent if path.suffix == ".json" else find_run(name, results))
-            records.append(load_record(path) if path.suffix == ".json" else read_record(folders[-1]))
+            records.append(load_record(path) if path.suffix == ".json" else make_record(folders[-1]))
         if not records:
             folders = [path.parent for path in sorted((results / "records").glob("*/record.json"))]
             records = [load_record(folder) for folder in folders]
@@ -68,18 +66,10 @@ def report(
 
 
 def _draw(records: Sequence[Record], folders: Sequence[Path], into: Path) -> None:
+    from bench.leaderboard.collect import own_events
     from bench.leaderboard.write import write_all
     from bench.pictures import run_pictures
 
-    drawn = run_pictures([(r, _events(r, folder)) for r, folder in zip(records, folders, strict=True)])
+    drawn = run_pictures([(r, own_events(r, folder)) for r, folder in zip(records, folders, strict=True)])
     for path in write_all(drawn, into):
         click.echo(f"Written: {path}", err=True)
-
-
-def _events(record: Record, folder: Path) -> list[Event] | None:
-    """Those of the record's own journal; None where it came alone, or another run's lies beside it."""
-    from bench.journal import JOURNAL_NAME, read_journal
-    from bench.record import journal_sha256
-
-    path = folder / JOURNAL_NAME
-    return read_journal(path) if path.is_file() and journal_sha256(path) == record.journal_sha256 else None

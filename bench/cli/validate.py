@@ -57,8 +57,7 @@ def _plain(verdict: Verdict) -> dict[str, object]:
 
 
 def _summary(verdict: Verdict) -> str:
-    def count(number: int, what: str) -> str:
-        return f"{number} {what}{'' if number == 1 else 's'}"
+    from bench.report.wording import count
 
     parts = (count(verdict.runs, "run"), count(verdict.errors, "error"), count(verdict.warnings, "warning"))
     return f"{', '.join(parts)}: {'not accepted' if verdict.errors else 'accepted'}."

@@ -15,6 +15,7 @@ from bench.errors import UserError
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import License
+    from packageurl import PackageURL
 
 SECONDS = re.compile(r"[0-9]{1,11}")
 LONGEST = 128
@@ -59,35 +60,29 @@ def _source_date(image: Image) -> datetime:
 
 
 def _components(contents: Contents) -> Iterator[Component]:
-    from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
     for name, package in contents.python.items():
-        url = PackageURL(type="pypi", name=name, version=package.version)
-        yield Component(
-            type=ComponentType.LIBRARY,
-            name=name,
-            version=package.version,
-            purl=url,
-            bom_ref=str(url),
-            licenses=_licences(package),
-        )
+        yield _component(PackageURL(type="pypi", name=name, version=package.version), name, package)
     for name, package in contents.debian.items():
+        where = {"arch": package.architecture, "distro": contents.release}
         url = PackageURL(
-            type="deb",
-            namespace=contents.distribution,
-            name=name,
-            version=package.version,
-            qualifiers={"arch": package.architecture, "distro": contents.release},
+            type="deb", namespace=contents.distribution, name=name, version=package.version, qualifiers=where
         )
-        yield Component(
-            type=ComponentType.LIBRARY,
-            name=name,
-            version=package.version,
-            purl=url,
-            bom_ref=str(url),
-            licenses=_licences(package),
-        )
+        yield _component(url, name, package)
+
+
+def _component(url: PackageURL, name: str, package: Package) -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=name,
+        version=package.version,
+        purl=url,
+        bom_ref=str(url),
+        licenses=_licences(package),
+    )
 
 
 def _licences(package: Package) -> list[License]:

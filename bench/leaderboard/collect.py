@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.events import Event
 from bench.journal import JOURNAL_NAME, read_journal
 from bench.progress import OnDone
-from bench.record import RECORD_NAME, Record, build_record, journal_sha256, load_record
+from bench.record import RECORD_NAME, Record, journal_sha256, load_record, make_record
 
 DEPTH = 3
 """A run's folder lies at most so many folders below one that is searched."""
@@ -43,7 +44,7 @@ def collect(paths: Sequence[Path], on_done: OnDone | None = None) -> list[Found]
     folders = [folder for path in paths for folder in run_folders(path)]
     records: dict[tuple[str, str | None], tuple[Path, Record]] = {}
     for number, folder in enumerate(folders, 1):
-        record = read_record(folder)
+        record = _record(folder)
         records.setdefault((record.run_id, record.journal_sha256), (folder, record))
         if on_done is not None:
             on_done(number, len(folders))
@@ -71,7 +72,7 @@ def run_folders(path: Path) -> Iterator[Path]:
             folders.clear()
 
 
-def read_record(folder: Path) -> Record:
+def _record(folder: Path) -> Record:
     """A run's record: made from its journal where there is one and the record is missing or another's; nothing is
     written. Raises UserError where it cannot be read."""
     journal = folder / JOURNAL_NAME
@@ -82,7 +83,13 @@ def read_record(folder: Path) -> Record:
         record = load_record(folder)
         if record.journal_sha256 == digest:
             return record
-    return build_record(read_journal(journal), digest)
+    return make_record(folder)
+
+
+def own_events(record: Record, folder: Path) -> list[Event] | None:
+    """Those of the record's own journal; None where it came alone, or another run's lies beside it."""
+    path = folder / JOURNAL_NAME
+    return read_journal(path) if path.is_file() and journal_sha256(path) == record.journal_sha256 else None
 
 
 def _safe(run_id: str) -> str:

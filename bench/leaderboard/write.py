@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.files import write_together
 from bench.leaderboard.board_table import leaderboard_csv, leaderboard_report
 from bench.leaderboard.boards import Board
 
@@ -35,16 +35,11 @@ def leaderboard_pictures(boards: Sequence[Board]) -> dict[str, str]:
 
 
 def write_all(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    """Write these files into `folder`, each whole or not at all. Raises UserError where that cannot be done."""
-    written = []
+    """Write these files into `folder`, all of them or none. Raises UserError where that cannot be done."""
+    files = {folder / name: text.encode() for name, text in texts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            path = folder / name
-            temporary = folder / f".{name}.{os.getpid()}.tmp"
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-            written.append(path)
     except OSError as error:
         raise UserError(f"Cannot write into {folder} ({error.strerror}): name another folder.") from None
-    return written
+    write_together(files, "name another folder")
+    return list(files)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -113,27 +110,6 @@ def load_reference(path: Path) -> Reference:
 def load_references(folder: Path) -> dict[str, Reference]:
     """The references in a folder by name, in order of names. Raises UserError as `load_reference` does."""
     return {path.stem: load_reference(path) for path in sorted(folder.glob("*.json")) if path.name != HISTORY_NAME}
-
-
-def write_together(files: Mapping[Path, bytes], remedy: str = "free some space or correct permissions") -> None:
-    """All of the files or, where one cannot be written, none; a reader sees an old file or a new one, never a part.
-    Raises UserError that ends with the remedy; folders are not made."""
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
-    path = Path()
-    try:
-        for path, data in files.items():
-            with temporary[path].open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for path in files:
-            temporary[path].replace(path)
-    except OSError as error:
-        raise UserError(f"Cannot write {path} ({error.strerror}): {remedy}.") from None
-    finally:
-        for left in temporary.values():
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, unknown
+from bench.files import write_together
 from bench.lock import hold
 from bench.progress import OnDone
 from bench.provenance import git_state
@@ -21,7 +22,6 @@ from bench.regress.reference import (
     Reference,
     encode_reference,
     load_references,
-    write_together,
 )
 from bench.regress.runs import Group, collect_runs
 from bench.regress.virtual import NAME as STUDIES_NAME

@@ -19,10 +19,9 @@ from bench.events import (
     TrialStarted,
     TrialSummarised,
 )
+from bench.simulate_scores import MANUAL
 from bench.submission.findings import Findings, quoted
 from bench.submission.run import Run
-
-MANUAL = "manual"
 
 
 def check_trials(run: Run, findings: Findings) -> None:

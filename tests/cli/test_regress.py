@@ -268,7 +268,7 @@ def test_nothing_is_half_written(
         if written == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bench.regress.reference.os.fsync", full)
+    monkeypatch.setattr("bench.files.os.fsync", full)
     assert update(folder, monkeypatch, "why") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
