@@ -17,12 +17,14 @@ CLUSTER_VARIABLES := CURVES NODES NODE_CPUS TRIAL_DEVICES TRIAL_CPUS SPEED FAILU
     TIME_BUDGET QUEUE_WAIT
 RUN_VARIABLES := $(STUDY_VARIABLES) ENGINE RECIPE SEED SEEDS RESULTS FINAL_EPOCHS MODEL DATASET DATASET_NAME \
     DEEPSPEED $(CLUSTER_VARIABLES)
+SUBMIT_VARIABLES := PROFILE NODES DEVICES TRIAL_DEVICES ARRAY SITE ACCOUNT PARTITION TIME WORKLOAD RECIPE SEED SAMPLES \
+    EPOCHS FINAL_EPOCHS LR_LOWER LR_UPPER BS_CHOICES WD_CHOICES MODEL DATASET DATASET_NAME DEEPSPEED RESULTS
 SIMULATE_VARIABLES := $(STUDY_VARIABLES) SEED SEEDS JOBS $(CLUSTER_VARIABLES)
 PLAN_VARIABLES := $(SIMULATE_VARIABLES) BUDGET SVG
 ADVISE_VARIABLES := STRATEGY PROFILE CURVES EPOCHS SEED SEEDS JOBS BUDGET TARGET
 LEADERBOARD_VARIABLES := RESULTS SITE WRITE SVG
 REGRESS_VARIABLES := RUNS JUNIT MARKDOWN JOBS REASON
-VARIABLES := $(RUN_VARIABLES) JOBS BUDGET SVG TARGET SITE WRITE DIR BASE NEW RUNS JUNIT MARKDOWN REASON RUN TO PLACE \
+VARIABLES := $(RUN_VARIABLES) ARRAY ACCOUNT PARTITION TIME JOBS BUDGET SVG TARGET SITE WRITE DIR BASE NEW RUNS JUNIT MARKDOWN REASON RUN TO PLACE \
     CONTAINER CONTAINER_CACHE ARGS PYTHON
 
 # A mistyped variable would otherwise be ignored.
@@ -46,8 +48,8 @@ step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
 # $(call timed,WORDS,COMMAND): the command in the open, with its time after it.
 timed = echo '== $(1)'; began=$$SECONDS; $(2) && echo "== $(1): $$((SECONDS - began)) s"
 
-.PHONY: help setup bench plan simulate advise curves leaderboard validate regress export container report \
-    strategies profiles probe test benchmark speed baseline test-containers lint lock lock-containers \
+.PHONY: help setup bench submit status doctor fetch plan simulate advise curves leaderboard validate regress export container report \
+    strategies profiles probe test benchmark speed baseline test-containers test-cluster lint lock lock-containers \
     clean
 
 help: ## list the targets and variables
@@ -62,6 +64,18 @@ setup: .venv/ready ## build .venv from requirements.lock (others do it by themse
 
 bench: .venv/ready ## search, train and say what it cost: make bench STRATEGY=bohb (CONTAINER=1: in an image)
 	@$(BIN)/sweepmark run $(foreach name,$(RUN_VARIABLES),$(call option,$(name))) $(contained) $(ARGS)
+
+submit: .venv/ready ## the same as jobs of a SLURM cluster: make submit STRATEGY=bohb PROFILE=v100 NODES=2 (ARRAY=4: a job array)
+	@$(BIN)/sweepmark submit $(call argument,STRATEGY) $(foreach name,$(SUBMIT_VARIABLES),$(call option,$(name))) $(ARGS)
+
+status: .venv/ready ## how all runs stand, here and on SLURM; one of them: RUN=bohb-bloom
+	@$(BIN)/sweepmark status $(call argument,RUN) $(call option,RESULTS) $(ARGS)
+
+doctor: .venv/ready ## is this machine (or, with ARGS=--submit, a node) fit for a run? make doctor PROFILE=v100
+	@$(BIN)/sweepmark doctor $(foreach name,PROFILE WORKLOAD SITE RESULTS,$(call option,$(name))) $(ARGS)
+
+fetch: .venv/ready ## fill the hub's cache for nodes without internet: make fetch WORKLOAD=bloom560m-squad
+	@$(BIN)/sweepmark fetch $(call argument,WORKLOAD) $(ARGS)
 
 plan: .venv/ready ## before a device is held: what a search will need, as a Gantt chart
 	@$(BIN)/sweepmark plan $(foreach name,$(PLAN_VARIABLES),$(call option,$(name))) $(ARGS)
@@ -120,6 +134,10 @@ baseline: .venv/ready ## renew the baseline of the benchmarks, where a slowdown 
 test-containers: .venv/ready ## build and run the images for real (root on Debian; about ten minutes)
 	@SWEEPMARK_CONTAINER_TESTS=1 SWEEPMARK_CONTAINER_CACHE=$(CONTAINER_CACHE) \
 	    $(BIN)/pytest tests/containers --durations=0 $(ARGS)
+
+test-cluster: .venv/ready ## runs and faults on a throwaway SLURM of three nodes (root on Debian; some minutes)
+	@tests/cluster/install.sh
+	@SWEEPMARK_CLUSTER_TESTS=1 $(BIN)/pytest tests/cluster --durations=0 $(ARGS)
 
 lint: .venv/ready ## style, types, and the images' definitions against their locks
 	@$(call timed,style,$(BIN)/ruff check && $(BIN)/ruff format --check)

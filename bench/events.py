@@ -87,22 +87,34 @@ class Heartbeat:
 
 @dataclass(frozen=True, kw_only=True)
 class GrantOpened:
-    """`devices` devices are held from now on, whether they work or not."""
+    """`devices` devices are held from now on, whether they work or not. `held_since_s`: from then on, where they were
+    held before the run could say so (a job that had to start first)."""
 
     kind: Literal["grant_opened"] = "grant_opened"
     at_s: float
     grant: str
     devices: int
     purpose: Purpose
+    held_since_s: float | None = None
+
+    @property
+    def opened_s(self) -> float:
+        return self.at_s if self.held_since_s is None else self.held_since_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class GrantClosed:
-    """The devices are given back. A grant that a kill left open ends with the last event before the run resumed."""
+    """The devices are given back. A grant that a kill left open ends with the last event before the run resumed.
+    `held_until_s`: they were held no longer than that, where it was found out later (a node that died)."""
 
     kind: Literal["grant_closed"] = "grant_closed"
     at_s: float
     grant: str
+    held_until_s: float | None = None
+
+    @property
+    def closed_s(self) -> float:
+        return self.at_s if self.held_until_s is None else self.held_until_s
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,16 @@ from bench.events import SCHEMA_VERSION, Event
 
 JOURNAL_NAME = "events.jsonl"
 MAX_LINE_BYTES = 1_000_000
+ABSENT_WHERE_NONE = ("held_since_s", "held_until_s")
+"""Fields that only runs on a cluster have."""
+
 MAX_JOURNAL_BYTES = 256 * 1024 * 1024
 
 
 def encode(event: Event) -> str:
     """One line of JSON, floats in full precision. Raises ValueError on NaN or infinity."""
-    return json.dumps(asdict(event), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    data = {name: value for name, value in asdict(event).items() if value is not None or name not in ABSENT_WHERE_NONE}
+    return json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 @cache

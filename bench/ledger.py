@@ -107,6 +107,7 @@ class _Account:
     devices_held: int = 0
     devices_most: int = 0
     held_since_s: float = 0.0
+    held_until_s: float = 0.0
     closed_device_s: float = 0.0
     closed_wall_s: float = 0.0
     busy_device_s: dict[PhaseName, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
@@ -120,6 +121,8 @@ class LedgerFold:
         self._started_s: float | None = None
         self._devices_per_trial = 1
         self._grants: dict[str, _Grant] = {}
+        self.closed_grants: dict[str, float] = {}
+        """When each grant's devices were given back, the last time."""
         self._accounts: dict[Purpose, _Account] = {"search": _Account(), "final": _Account()}
         self._purposes: dict[str, Purpose] = {FINAL_TRIAL: "final"}
         self._devices: dict[str, int] = {}
@@ -148,7 +151,7 @@ class LedgerFold:
             case GrantOpened():
                 self._open(event)
             case GrantClosed():
-                self._close(event.grant)
+                self._close(event.grant, event.closed_s)
             case TrialCreated():
                 self._purposes[event.trial] = "final" if event.trial == FINAL_TRIAL else event.purpose
             case TrialStarted():
@@ -206,27 +209,33 @@ class LedgerFold:
             raise ValueError(f"the grant {event.grant!r} is opened twice")
         if event.devices < 1:
             raise ValueError(f"the grant {event.grant!r} holds {event.devices} devices; it must hold 1 or more")
+        if event.opened_s > event.at_s:
+            raise ValueError(f"the grant {event.grant!r} opens in the future")
         account = self._accounts[event.purpose]
         if not account.devices_held:
-            account.held_since_s = event.at_s
+            account.held_since_s = max(event.opened_s, account.held_until_s)
         account.granted = True
         account.devices_held += event.devices
         account.devices_most = max(account.devices_most, account.devices_held)
-        self._grants[event.grant] = _Grant(event.devices, event.at_s, event.purpose)
+        self._grants[event.grant] = _Grant(event.devices, event.opened_s, event.purpose)
 
-    def _close(self, name: str) -> None:
+    def _close(self, name: str, closed_s: float) -> None:
         grant = self._grants.pop(name, None)
         if grant is None:
             raise ValueError(f"the grant {name!r} is closed but not open")
+        if not grant.opened_s <= closed_s <= self._now_s:
+            raise ValueError(f"the grant {name!r} is closed before it was opened, or in the future")
         account = self._accounts[grant.purpose]
-        account.closed_device_s += grant.devices * (self._now_s - grant.opened_s)
+        account.closed_device_s += grant.devices * (closed_s - grant.opened_s)
         account.devices_held -= grant.devices
+        account.held_until_s = max(account.held_until_s, closed_s)
+        self.closed_grants[name] = closed_s
         if not account.devices_held:
-            account.closed_wall_s += self._now_s - account.held_since_s
+            account.closed_wall_s += account.held_until_s - account.held_since_s
 
     def _close_left_open(self) -> None:
         for name in list(self._grants):
-            self._close(name)
+            self._close(name, self._now_s)
 
     def _charge_of(self, event: Event) -> Charge | None:
         match event:

@@ -137,6 +137,20 @@ class Overheads:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slurm:
+    """What jobs ask SLURM for, beside devices and CPUs. `constraint`: the feature of such nodes. `gres`: the type in
+    requests for GPUs (None: a bare count). `memory_mib_per_device`: main memory. A site file may say otherwise."""
+
+    constraint: str | None = None
+    gres: str | None = None
+    memory_mib_per_device: int
+
+    def __post_init__(self) -> None:
+        if self.memory_mib_per_device < 1:
+            raise ValueError(f"'memory_mib_per_device' is {self.memory_mib_per_device}; it must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """A kind of hardware. `device`: torch's word for it. `precision`: of training. `devices_per_trial`: held by one
     trial. `cpus_per_device`: CPU cores that go with each device. `gpu`: its facts (None on a CPU profile).
@@ -149,6 +163,7 @@ class Profile:
     devices_per_trial: int
     cpus_per_device: int
     node: Node
+    slurm: Slurm
     overheads: Overheads
     gpu: Gpu | None = None
     core_peak_tflops: float | None = None
@@ -162,6 +177,8 @@ class Profile:
             raise ValueError("'precision' is bf16, which needs compute capability 8.0; write \"fp16\"")
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError("'precision' is fp16, which a CPU does not train in; write \"fp32\"")
+        if self.slurm.gres is not None and self.gpu is None:
+            raise ValueError("'slurm.gres' is a type of GPU, which a 'cpu' profile has none of")
         if not 1 <= self.devices_per_trial <= self.node.devices or self.cpus_per_device < 1:
             raise ValueError("'devices_per_trial' must fit on a node, and 'cpus_per_device' be 1 or more")
         if self.node.devices * self.cpus_per_device + self.node.system_cpus > self.node.cpus:

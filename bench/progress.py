@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SHOWN_TRIALS = 14
 SHOWN_AFTER_S = 2.0
 LINE_EVERY_S = 5.0
+SHORT_NAMES = {"learning_rate": "lr", "batch_size": "bs", "weight_decay": "wd"}
 PREPARING = "Reading model and data, starting workers (about ten seconds) …"
 
 OnDone = Callable[[int, int], None]
@@ -73,39 +74,46 @@ class Lines:
             print(f"[{clock_text(state.ledger.elapsed_s)}] {line}", file=sys.stderr, flush=True)
 
     def _line(self, event: Event, state: RunState) -> str | None:
+        study = self._study
         match event:
             case GrantOpened(purpose="search", devices=devices):
-                study = self._study
-                return (
-                    f"{study.strategy}, seed {study.seed}: up to {study.samples} trials of {study.epochs} epochs, "
-                    f"{devices} devices held"
-                )
-            case TrialStarted(trial=trial, epoch=0):
-                return f"{label(trial)} starts: {settings(state.get(trial))}"
+                return f"{intention(study)}, {devices} devices held"
             case EpochFinished(trial=trial, epoch=epoch, eval_loss=loss):
-                last = self._study.final_epochs if trial == FINAL_TRIAL else self._study.epochs
-                so_far = summary(self._study, state, self._unit)
+                last = study.final_epochs if trial == FINAL_TRIAL else study.epochs
+                so_far = summary(study, state, self._unit)
                 return f"{label(trial)} epoch {epoch}/{last}: eval loss {number(loss)} ({so_far})"
-            case TrialEnded(trial=trial, state="completed" | "stopped" as how):
-                return f"{label(trial)} {how}"
-            case TrialEnded(trial=trial, state=how, detail=detail):
-                return f"{label(trial)} {how}: {detail}"
-            case TrialReconfigured(trial=trial, donor=donor, donor_epoch=epoch):
-                return f"{label(trial)} takes over trial {donor} as of epoch {epoch}"
-            case WorkLost(trial=trial, reason=reason):
-                return f"{label(trial)} lost its epoch in progress: {reason}"
-            case SearchFinished(winner=winner):
-                spent, _ = state.ledger.spent()
-                return f"search finished: winner {winner or 'none'}, {spent or 0:.2f} {self._unit}-minutes allocated"
-            case FinalScored(test_loss=loss, exact_match=exact, f1=f1):
-                return (
-                    f"winner on the test split: loss {number(loss)}, exact match {exact or 0:.1f} %, F1 {f1 or 0:.1f} %"
-                )
-            case RunResumed():
-                return "going on with an earlier run: what it trained is not trained again"
-            case Note(message=message):
-                return message
-        return None
+        return told(event, state, self._unit)
+
+
+def intention(study: Study) -> str:
+    """What a study is to do, in a few words."""
+    return f"{study.strategy}, seed {study.seed}: up to {study.samples} trials of {study.epochs} epochs"
+
+
+def told(event: Event, state: RunState, unit: str) -> str | None:
+    """An event in words, with the state after it; None for one that says little by itself. Messages are as their
+    writers made them: the reader makes them harmless."""
+    match event:
+        case TrialStarted(trial=trial, epoch=0):
+            return f"{label(trial)} starts: {settings(state.get(trial))}"
+        case TrialEnded(trial=trial, state="completed" | "stopped" as how):
+            return f"{label(trial)} {how}"
+        case TrialEnded(trial=trial, state=how, detail=detail):
+            return f"{label(trial)} {how}: {detail}"
+        case TrialReconfigured(trial=trial, donor=donor, donor_epoch=epoch):
+            return f"{label(trial)} takes over trial {donor} as of epoch {epoch}"
+        case WorkLost(trial=trial, reason=reason):
+            return f"{label(trial)} lost its epoch in progress: {reason}"
+        case SearchFinished(winner=winner):
+            spent, _ = state.ledger.spent()
+            return f"search finished: winner {winner or 'none'}, {spent or 0:.2f} {unit}-minutes allocated"
+        case FinalScored(test_loss=loss, exact_match=exact, f1=f1):
+            return f"winner on the test split: loss {number(loss)}, exact match {exact or 0:.1f} %, F1 {f1 or 0:.1f} %"
+        case RunResumed():
+            return "going on with an earlier run: what it trained is not trained again"
+        case Note(message=message):
+            return message
+    return None
 
 
 class LiveTable:
@@ -169,21 +177,22 @@ def summary(study: Study, state: RunState, unit: str) -> str:
     return ", ".join(parts)
 
 
-def time_left_s(study: Study, state: RunState) -> float | None:
+def time_left_s(study: Study, state: RunState, at_once: int | None = None) -> float | None:
     """Seconds until search and final retrain are done, if epochs (and, in new processes, starts) go on costing what
-    they have cost, and the trials to come get as many epochs as those that have ended. None before the first epoch."""
+    they have cost, and the trials to come get as many epochs as those that have ended. `at_once`: trials that run side
+    by side (None: as many as the study's engine has room for). None before the first epoch."""
     search = [t for t in state.trials if t.purpose == "search"]
     done = sum(t.epochs or 0 for t in search)
     if not done:
         return None
     startup_s = sum(t.busy_s["startup"] for t in search)
     epoch_s = (sum(t.runtime_s for t in search) - startup_s) / done
-    trial_s = startup_s / sum(t.state != "waiting" for t in search) if study.engine == "serial" else 0.0
+    trial_s = startup_s / sum(t.state != "waiting" for t in search) if study.engine in ("serial", "array") else 0.0
     ended = [t.epochs or 0 for t in search if t.ended]
     expected = sum(ended) / len(ended) if ended else study.epochs
     coming = study.samples - sum(t.state != "waiting" for t in search)
     left = sum(max(0.0, expected - (t.epochs or 0)) for t in search if not t.ended and t.state != "waiting")
-    slots = 1 if study.engine == "serial" else study.slots
+    slots = at_once or (1 if study.engine == "serial" else study.slots)
     search_left_s = (coming * trial_s + (left + coming * expected) * epoch_s) / slots
     final = state.get(FINAL_TRIAL)
     final_left = study.final_epochs - ((final.epochs or 0) if final else 0)
@@ -193,8 +202,7 @@ def time_left_s(study: Study, state: RunState) -> float | None:
 def settings(trial: Trial | None) -> str:
     """A trial's configuration, in the reports' words."""
     config = trial.config if trial is not None else {}
-    short = {"learning_rate": "lr", "batch_size": "bs", "weight_decay": "wd"}
-    return ", ".join(f"{short.get(name, name)} {value:.3g}" for name, value in config.items())
+    return ", ".join(f"{SHORT_NAMES.get(name, name)} {value:.3g}" for name, value in config.items())
 
 
 def label(trial: str) -> str:

@@ -73,7 +73,9 @@ class Record:
 
     @property
     def resumes(self) -> int:
-        return len(self.resumed_provenance)
+        """How often it went on after an interruption; that a job of its own retrains the winner is none."""
+        planned = any(provenance.get("job") == "final" for provenance in self.resumed_provenance)
+        return len(self.resumed_provenance) - planned
 
     @property
     def search_trials(self) -> tuple[Trial, ...]:

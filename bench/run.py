@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.clock import WallClock
-from bench.engines.session import SearchStalled, Session
+from bench.engines.session import HERE, SearchStalled, Session, Venue
 from bench.errors import UserError
 from bench.events import (
     FINAL_TRIAL,
@@ -32,6 +32,9 @@ from bench.study import Study
 from bench.training import TrainingTask
 from bench.trials import RunState
 from bench.workload import load_recipe, load_workload
+
+RETRAIN_LEFT = "The search is over; its winner is retrained by a job of its own"
+"""Why a run is interrupted whose retrain is another process's."""
 
 Observer = Callable[[Event, RunState], None]
 SEED_NAMES = ("search", "init", "data order", "final init", "final data order")
@@ -56,7 +59,8 @@ def training_task(study: Study, profile: Profile, cache: Path) -> TrainingTask:
         recipe=load_recipe(study.recipe),
         precision=profile.precision,
         device=profile.device,
-        threads=profile.cpus_per_device * study.devices_per_trial,
+        threads=profile.cpus_per_device,
+        processes=study.devices_per_trial,
         init_seed=child_seed(study.seed, "init"),
         data_seed=child_seed(study.seed, "data order"),
         epochs=study.epochs,
@@ -79,34 +83,46 @@ def run_study(
     results: Path,
     provenance: dict[str, Any],
     observers: tuple[Observer, ...] = (),
+    venue: Venue = HERE,
 ) -> Record:
-    """Run the study in `results/runs/<id>`, or go on with it, and write its record.
+    """Run the study in `results/runs/<id>`, or go on with it, and write its record; for a single trial (see `Venue`) in
+    `trial_folder`.
 
     `provenance`: what the record says of machine and software; hashes and seeds are added here. Raises UserError, and
     Interrupted where the run was ended from outside or has stalled; the record is written then too.
     """
     strategy.check(load_workload(study.workload))
-    folder = run_folder(results, study).absolute()
-    task = training_task(study, profile, folder.parent / ".cache")
+    whole = run_folder(results, study).absolute()
+    folder = whole if venue.trial is None else trial_folder(whole, venue.trial)
+    task = training_task(study, profile, whole.parent / ".cache")
+    before = folder.exists()
     log = RunLog(folder, observers)
     try:
         if log.state.status != "finished":
-            _go_on(log, study, strategy, task, provenance)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            _go_on(log, study, strategy, task, provenance, venue)
+        if log.state.status == "finished":
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     finally:
         log.close()
-        if log.state.started is None:  # refused before it began: leave nothing behind
-            shutil.rmtree(folder)
-        else:
+        if log.state.started is not None:
             record = record_run(folder)
+        elif not before:  # refused before it began: leave nothing behind
+            shutil.rmtree(folder)
     return record
 
 
-def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, provenance: dict[str, Any]) -> None:
+def trial_folder(run_folder: Path, number: int) -> Path:
+    """Where the journal of one trial is kept that is trained apart from the others."""
+    return run_folder / ".trials" / f"{number:04d}"
+
+
+def _go_on(
+    log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, provenance: dict[str, Any], venue: Venue
+) -> None:
     from bench.engines.process import prepare_in_process
 
     clock = WallClock(not_before_s=log.state.ended_s)
-    plan = None if log.state.search_finished else plan_study(study, strategy)
+    plan = None if log.state.search_finished else _plan(study, strategy)
     provenance = provenance | _inputs(prepare_in_process(task)) | own_strategy(study.strategy_file)
     provenance["seeds"] = {name: child_seed(study.seed, name) for name in SEED_NAMES}
     if log.state.started is None:
@@ -125,14 +141,26 @@ def _go_on(log: RunLog, study: Study, strategy: Strategy, task: TrainingTask, pr
         log.emit(RunResumed(at_s=clock.now_s(), provenance=provenance))
     log.start_heartbeat(clock)
     session = Session(
-        study=study, strategy=strategy, task=task, folder=log.folder, state=log.state, emit=log.emit, clock=clock
+        study=study,
+        strategy=strategy,
+        task=task,
+        folder=log.folder,
+        state=log.state,
+        emit=log.emit,
+        clock=clock,
+        venue=venue,
     )
     try:
         if plan is not None:
             _search(session, plan, log.past)
-            winner = log.state.winner
-            log.emit(SearchFinished(at_s=clock.now_s(), winner=winner.trial if winner else None))
-        _retrain(session)
+            if venue.trial is None:
+                winner = log.state.winner
+                log.emit(SearchFinished(at_s=clock.now_s(), winner=winner.trial if winner else None))
+        if venue.retrain:
+            _retrain(session)
+        elif venue.trial is None and winner_left(log.state, study):
+            log.emit(RunInterrupted(at_s=clock.now_s(), reason=RETRAIN_LEFT))
+            return
         log.emit(RunFinished(at_s=clock.now_s()))
     except BaseException as error:
         _charge_lost(log, clock.now_s(), "the run was interrupted")
@@ -157,6 +185,15 @@ def plan_study(study: Study, strategy: Strategy) -> GridPlan | TunePlan:
     return strategy.plan(request)
 
 
+def _plan(study: Study, strategy: Strategy) -> GridPlan | TunePlan:
+    plan = plan_study(study, strategy)
+    if study.engine != "array":
+        return plan
+    from bench.engines.fixed import fixed
+
+    return fixed(plan, strategy, study.samples)
+
+
 def _search(session: Session, plan: GridPlan | TunePlan, past: list[Event]) -> None:
     if isinstance(plan, GridPlan):
         from bench.engines import serial
@@ -172,8 +209,8 @@ def _retrain(session: Session) -> None:
     """The winner once more, with fresh seeds and for the final epochs, scored on the test split."""
     from bench.engines.serial import retrain
 
-    winner, final = session.state.winner, session.state.get(FINAL_TRIAL)
-    if winner is None or not session.study.final_epochs or (final is not None and final.ended):
+    winner = session.state.winner
+    if winner is None or not winner_left(session.state, session.study):
         return
     seed = session.study.seed
     task = replace(
@@ -183,6 +220,12 @@ def _retrain(session: Session) -> None:
         epochs=session.study.final_epochs,
     )
     retrain(session, task, dict(winner.best_config or winner.config))
+
+
+def winner_left(state: RunState, study: Study) -> bool:
+    """Whether there is a winner that is still to be retrained."""
+    final = state.get(FINAL_TRIAL)
+    return state.winner is not None and study.final_epochs > 0 and (final is None or not final.ended)
 
 
 def _charge_lost(log: RunLog, until_s: float, reason: str) -> None:

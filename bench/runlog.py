@@ -12,8 +12,11 @@ from bench.clock import Clock
 from bench.errors import UserError
 from bench.events import Event, Heartbeat
 from bench.journal import JOURNAL_NAME, Journal, read_journal
-from bench.lock import hold
+from bench.lock import hold, sign, unsign
 from bench.trials import RunState, fold
+
+LOCK_NAME = "lock"
+"""Held by the process that writes the run, and signed by it: `bench.lock.signature`."""
 
 HEARTBEAT_S = 5.0
 """The most of a killed run's time that nobody is charged for."""
@@ -34,10 +37,11 @@ class RunLog:
         self.folder = folder
         self._observers = observers
         self._lock_file = hold(
-            folder / "lock",
+            folder / LOCK_NAME,
             instead="--results",
             busy=f"The run {folder.name} is being written by another process: wait for it, or give another --seed.",
         )
+        sign(self._lock_file)
         self._lock = threading.RLock()
         path = folder / JOURNAL_NAME
         self.past: list[Event] = read_journal(path) if path.exists() and path.stat().st_size else []
@@ -80,4 +84,5 @@ class RunLog:
         if self._heart is not None:
             self._heart.join()
         self._journal.close()
+        unsign(self._lock_file)
         self._lock_file.close()

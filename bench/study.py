@@ -11,8 +11,11 @@ from typing import Any, Literal
 
 from bench.space import SearchSpace
 
-EngineName = Literal["ray", "serial", "virtual"]
+EngineName = Literal["ray", "serial", "array", "virtual"]
+"""`array`: each trial a job of its own, on a cluster."""
+
 ENGINES: tuple[EngineName, ...] = ("ray", "serial", "virtual")
+"""Those of one machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ class TrainingTask:
 
     `model`, `dataset`: paths that replace the workload's own (a model folder, a file in SQuAD's JSON). `deepspeed`: a
     DeepSpeed configuration file (None: the plain Trainer). `init_seed`: the weights and dropout. `data_seed`: the order
-    of the examples. `epochs`: of a trial. `threads`: CPU threads a trial. `cache`: a folder where what is the same for
+    of the examples. `epochs`: of a trial. `processes`: that train one trial together, a device each; the batch size is
+    that of each. `threads`: CPU threads a process. `cache`: a folder where what is the same for
     all trials (tokenised data, tokenizer) is kept under its checksum. `keep_checkpoints`: the newest so many of a trial
     stay on disk.
     """
@@ -30,6 +31,7 @@ class TrainingTask:
     precision: Precision
     device: Device
     threads: int
+    processes: int = 1
     init_seed: int
     data_seed: int
     epochs: int

@@ -9,8 +9,11 @@ import click
 from bench import __version__
 from bench.cli.advise import advise
 from bench.cli.curves import curves, record_curves
+from bench.cli.doctor import doctor
 from bench.cli.export import export
+from bench.cli.fetch import fetch
 from bench.cli.image import image
+from bench.cli.job import job
 from bench.cli.leaderboard import leaderboard
 from bench.cli.plan import plan
 from bench.cli.regress import regress
@@ -18,6 +21,8 @@ from bench.cli.report import report
 from bench.cli.run import resume, run
 from bench.cli.show import probe, profiles, strategies, workloads
 from bench.cli.simulate import simulate
+from bench.cli.status import cancel, logs, status
+from bench.cli.submit import submit
 from bench.cli.validate import validate
 from bench.cli.validation import validate_curves
 from bench.errors import UserError, did_you_mean
@@ -46,8 +51,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, resume, report, leaderboard, plan, simulate, advise, validate, regress, export, curves, record_curves,
-    validate_curves, strategies, workloads, profiles, probe, image,
+    run, resume, submit, status, logs, cancel, report, leaderboard, plan, simulate, advise, validate, regress, export,
+    curves, record_curves, validate_curves, strategies, workloads, profiles, probe, doctor, fetch, image, job,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cluster.jobs import FOLDER, JOBS_NAME, jobs_path
 from bench.errors import UserError, did_you_mean
 from bench.journal import JOURNAL_NAME
+from bench.lock import is_held
+from bench.runlog import LOCK_NAME
 
 if TYPE_CHECKING:
     from bench.report import Report
@@ -34,10 +37,25 @@ def show_report(report: Report, *, as_json: bool = False, as_csv: bool = False, 
         report.to_terminal(Console(file=sys.stdout))
 
 
-def run_names(results: Path) -> list[str]:
-    """The ids of the runs under `results`, oldest first."""
-    journals = (path for path in (results / "runs").glob(f"*/{JOURNAL_NAME}") if path.stat().st_size)
-    return [path.parent.name for path in sorted(journals, key=lambda path: path.stat().st_mtime)]
+def run_names(results: Path, *, without_journal: bool = False) -> list[str]:
+    """The ids of the runs under `results` that have a journal, oldest first. `without_journal`: also of those that have
+    none yet, being submitted to SLURM or just starting."""
+    parent = results / "runs"
+    found = {path.parent: path for path in parent.glob(f"*/{JOURNAL_NAME}") if path.stat().st_size}
+    if without_journal:
+        for folder in (path.parent for path in parent.glob(f"*/{LOCK_NAME}")):
+            if folder not in found and is_held(folder / LOCK_NAME):
+                found[folder] = folder / LOCK_NAME
+        for path in parent.glob(f"*/{FOLDER}/{JOBS_NAME}"):
+            found.setdefault(path.parent.parent, path)
+    return [folder.name for folder in sorted(found, key=lambda folder: _changed_s(found[folder]))]
+
+
+def _changed_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # removed since
+        return 0.0
 
 
 def _kept_runs(results: Path) -> Iterator[tuple[str, Path]]:
@@ -53,12 +71,14 @@ def no_runs(results: Path) -> UserError:
     return UserError(f"There are no runs in {results.absolute() / 'runs'} yet: start with `make bench STRATEGY=bohb`.")
 
 
-def find_run(name: str, results: Path, *, kept: bool = True) -> Path:
+def find_run(name: str, results: Path, *, kept: bool = True, without_journal: bool = False) -> Path:
     """The folder of a run, by its path, its id or the beginning of its id. `kept`: also of the runs that are in git,
-    where none of this checkout's own is called so. Raises UserError."""
-    if (Path(name) / JOURNAL_NAME).is_file():
-        return Path(name)
-    own = {run: results / "runs" / run for run in run_names(results)}
+    where none of this checkout's own is called so. `without_journal`: see `run_names`. Raises UserError."""
+    given = Path(name)
+    if (given / JOURNAL_NAME).is_file() or (without_journal and jobs_path(given).is_file()):
+        return given
+    every = {run: results / "runs" / run for run in run_names(results, without_journal=True)}
+    own = every if without_journal else {run: every[run] for run in run_names(results)}
     names = dict(_kept_runs(results)) | own if kept else own
     for known in (own, names):
         hits = [n for n in known if n == name] or [n for n in known if n.startswith(name)]
@@ -68,6 +88,8 @@ def find_run(name: str, results: Path, *, kept: bool = True) -> Path:
             break
     if hits:
         raise UserError(f"'{name}' begins the names of {len(hits)} runs ({', '.join(hits[:4])}): give more of it.")
+    if any(run.startswith(name) for run in every):
+        raise UserError(f"The run '{name}' has no journal yet: `sweepmark status {name}` says how far it is.")
     if not names:
         raise no_runs(results)
     raise UserError(f"There is no run '{name}'{did_you_mean(name, names)}")

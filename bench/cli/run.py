@@ -102,14 +102,23 @@ def run(
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where runs are.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on standard output.")
 def resume(run_name: str, results: Path, as_json: bool) -> None:
-    """Go on with an interrupted or killed run: RUN is its id, the beginning of it, or its folder."""
+    """Go on with an interrupted or killed run: RUN is its id, the beginning of it, or its folder. What is left of one
+    that was submitted to a cluster is submitted again."""
     from bench.cli.output import find_run, show_report
     from bench.cli.runner import Runner
+    from bench.cluster.jobs import load_jobs
     from bench.record import record_run
     from bench.report import report_run
     from bench.study import Study
 
-    folder = find_run(run_name, results, kept=False)
+    folder = find_run(run_name, results, kept=False, without_journal=True)
+    submitted = load_jobs(folder)
+    if submitted is not None:
+        from bench.cli.submitter import announce
+        from bench.cluster.submit import submit_left
+
+        announce(folder, submitted, submit_left(folder), as_json=as_json)
+        return
     study: Study = Study.from_dict(record_run(folder).study)
     runner = Runner(folder.parent.parent)
     record = runner.run(study)

@@ -84,6 +84,7 @@ class Runner:
         dataset_name: str | None,
         deepspeed: Path | None,
         devices: int | None,
+        trial_devices: int | None = None,
         **others: Any,
     ) -> Study:
         """The study that the options ask for. Raises UserError on the first option that cannot be had."""
@@ -102,6 +103,7 @@ class Runner:
                     "lr_lower": lr_lower, "lr_upper": lr_upper, "bs_choices": bs_choices, "wd_choices": wd_choices
                 },
                 **{name: others[name] for name in NAMES if name in others},
+                trial_devices=trial_devices,
             )  # fmt: skip
         if simulated:
             raise UserError(f"{simulated[0]} is for virtual time alone: add --engine virtual, or leave it out.")
@@ -109,7 +111,8 @@ class Runner:
         task, how = load_workload(workload), load_recipe(recipe)
         strategy = load_strategy(strategy_name)
         strategy.check(task)
-        hardware = require_profile(profile, self._probe)
+        hardware = self._hardware(profile)
+        per_trial = trial_devices or hardware.devices_per_trial
         space = task.search_space.override(
             lr_lower=lr_lower, lr_upper=lr_upper, bs_choices=bs_choices, wd_choices=wd_choices
         )
@@ -136,8 +139,8 @@ class Runner:
             samples=samples,
             epochs=epochs,
             final_epochs=final_epochs,
-            devices=self._devices(devices, hardware),
-            devices_per_trial=hardware.devices_per_trial,
+            devices=self._devices(devices, hardware, per_trial),
+            devices_per_trial=per_trial,
             strategy_file=strategy_name if strategy_name.endswith(".py") else None,
             model=str(model) if model else None,
             dataset=str(dataset) if dataset else None,
@@ -153,14 +156,24 @@ class Runner:
             )
         return study
 
-    def _devices(self, asked: int | None, profile: Profile) -> int:
+    def _hardware(self, profile: str | None) -> Profile:
+        """The profile to run on."""
+        return require_profile(profile, self._probe)
+
+    def _devices(self, asked: int | None, profile: Profile, per_trial: int) -> int:
+        """How many to hold: a multiple of those of a trial."""
         available = self._probe.available_devices(profile)
-        if asked is not None and (asked > available or asked % profile.devices_per_trial):
+        if per_trial > available:
+            raise UserError(
+                f"A trial cannot have {per_trial} devices: profile {profile.name} finds {available} here; give "
+                f"--trial-devices up to {available}."
+            )
+        if asked is not None and (asked > available or asked % per_trial):
             raise UserError(
                 f"--devices {asked} cannot be had: profile {profile.name} finds {available} here, "
-                f"{profile.devices_per_trial} for each trial; give a multiple of that up to {available}."
+                f"{per_trial} for each trial; give a multiple of that up to {available}."
             )
-        return available - available % profile.devices_per_trial if asked is None else asked
+        return available - available % per_trial if asked is None else asked
 
     def _virtual_study(
         self,

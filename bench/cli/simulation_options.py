@@ -54,7 +54,7 @@ CLUSTER = (
     click.option("--curves", metavar="NAME", help="Recorded curves, see `sweepmark curves`. Default: the profile's."),
     click.option("--nodes", type=click.IntRange(min=1), help="Simulated nodes. Default: 1."),
     click.option("--node-cpus", type=click.IntRange(min=1), help="CPU cores of a node. Default: the profile's."),
-    click.option("--trial-devices", type=click.IntRange(min=1), help="Devices a trial. Default: the curves'."),
+    click.option("--trial-devices", type=click.IntRange(min=1), help="Devices a trial. Default: the curves' own."),
     click.option("--trial-cpus", type=click.IntRange(min=1), help="CPU cores a trial. Default: the profile's."),
     click.option("--speed", type=float, help="Epochs so many times as fast as recorded. Default: 1."),
     click.option("--failure-rate", type=float, help="Chance that an epoch ends with its process dead. Default: 0."),

@@ -71,9 +71,10 @@ def command(
     scratch: Path,
     gpus: bool,
     environ: Mapping[str, str] = os.environ,
+    more: Sequence[str] = (),
 ) -> list[str]:
     """What runs `sweepmark WORDS` in the image. `scratch`: an empty folder, its /tmp and home. `gpus`: with the host's
-    driver and devices."""
+    driver and devices. `more`: further options of the runtime."""
     inner = {
         "HF_HOME": str(HUGGINGFACE if any(bind.inside == HUGGINGFACE for bind in binds) else CACHE / "huggingface"),
         "XDG_CACHE_HOME": str(CACHE),
@@ -86,7 +87,7 @@ def command(
         "--workdir", str(scratch), "--pwd", "/tmp",
         *(word for bind in (own, *binds) for word in ("--bind", str(bind))),
         *(word for name, value in inner.items() for word in ("--env", f"{name}={value}")),
-        str(image), *words,
+        *more, str(image), *words,
     ]  # fmt: skip
 
 

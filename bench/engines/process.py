@@ -1,7 +1,11 @@
-"""One trial in one fresh process: nothing of it is left when it ends."""
+"""One trial in fresh processes: nothing of it is left when it ends.
+
+A trial of several processes is started by torchrun's machinery in the trial's own process, which then only watches.
+"""
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -10,10 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.training import EpochResult, FinalResult, TrainingTask, TrialFailed
+
+if TYPE_CHECKING:
+    from bench.hf.meeting import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,8 @@ def run_trial_process(
 
     The process is ended with the iterator, and ends by itself when this process dies. Raises UserError.
     """
-    yield from _messages(_train, task, config, folder, resume_from, score, time.time())
+    work = _train if task.processes == 1 else _launch
+    yield from _messages(work, task, config, folder, resume_from, score, time.time())
 
 
 def prepare_in_process(task: TrainingTask) -> dict[str, Any]:
@@ -71,8 +79,10 @@ def _messages(work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, os.getpid(), work, *arguments), daemon=True)
+    # Not a daemon of multiprocessing's, which may have no children of its own; else ended as one is.
+    process = context.Process(target=_child, args=(sender, os.getpid(), work, *arguments))
     process.start()
+    atexit.register(process.kill)
     sender.close()
     try:
         while True:
@@ -89,6 +99,7 @@ def _messages(work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
     finally:
         process.kill()
         process.join()
+        atexit.unregister(process.kill)
         receiver.close()
 
 
@@ -96,11 +107,15 @@ def _child(channel: Connection, parent: int, work: Callable[..., None], *argumen
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     end_with_parent(parent)
     silence_output()
-    try:
-        work(channel.send, *arguments)
-    except UserError as error:
-        channel.send(_Refused(sentence=str(error)))
+    _say_refusals(channel.send, work, *arguments)
     channel.close()
+
+
+def _say_refusals(send: Callable[[Any], None], work: Callable[..., None], *arguments: Any) -> None:
+    try:
+        work(send, *arguments)
+    except UserError as error:
+        send(_Refused(sentence=str(error)))
 
 
 def _train(
@@ -111,6 +126,7 @@ def _train(
     resume_from: Path | None,
     score: bool,
     started_s: float,
+    place: Place | None = None,
 ) -> None:
     from bench.hf import score_final, train_trial
 
@@ -122,11 +138,65 @@ def _train(
         send(result)
 
     try:
-        train_trial(task, config, folder=folder, resume_from=resume_from, on_epoch=report, process_started_s=started_s)
+        train_trial(
+            task,
+            config,
+            folder=folder,
+            resume_from=resume_from,
+            on_epoch=report,
+            process_started_s=started_s,
+            place=place,
+        )
         if score and checkpoint is not None:
             send(score_final(task, checkpoint))
     except TrialFailed as failure:
         send(failure)
+
+
+def _launch(send: Callable[[Any], None], task: TrainingTask, *arguments: Any) -> None:
+    """Start the trial's ranks and watch over them: all are ended when one dies, which ends the trial as one death."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=task.processes,
+        run_id="trial",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # its server binds a free port itself, and so does the ranks' store
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        signals_to_handle="SIGTERM",
+    )
+    try:
+        elastic_launch(launch, _rank)(send, os.getpid(), task, *arguments)
+    except ChildFailedError as error:
+        send(ProcessDied(exit_code=min(failure.exitcode for failure in error.failures.values())))
+
+
+def _rank(
+    send: Callable[[Any], None],
+    launcher: int,
+    task: TrainingTask,
+    config: dict[str, float | int],
+    folder: Path,
+    resume_from: Path | None,
+    score: bool,
+    started_s: float,
+) -> None:
+    """One of the trial's processes; rank 0 says what the trial says."""
+    end_with_parent(launcher)
+    from bench.hf import follow_trial
+    from bench.hf.meeting import Place
+
+    place = Place.from_environment()
+    if place.rank == 0:
+        _say_refusals(send, _train, task, config, folder, resume_from, score, started_s, place)
+    else:
+        follow_trial(task, config, folder=folder, resume_from=resume_from, place=place)
 
 
 def _prepare(send: Callable[[Any], None], task: TrainingTask) -> None:

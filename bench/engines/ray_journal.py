@@ -34,7 +34,8 @@ class JournalCallback(Callback):
     """Writes the journal of a search that Ray Tune runs.
 
     While recorded results are replayed, only what the journal does not hold yet is written. `discard`: called with a
-    trial whose checkpoints nobody will ask for again. `ended_by`: why the callback ended the search, where it did.
+    trial whose checkpoints nobody will ask for again. `waiting`: whether nothing can run for want of devices.
+    `ended_by`: why the callback ended the search, where it did.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class JournalCallback(Callback):
         gate: Any | None,
         recorded: int,
         model_based: Mapping[str, bool] | None,
+        waiting: Callable[[], bool],
         discard: Callable[[str], None],
     ) -> None:
         self._session = session
@@ -51,6 +53,7 @@ class JournalCallback(Callback):
         self._to_replay = recorded
         self._unacknowledged: TuneTrial | None = None
         self._model_based = model_based
+        self._waiting = waiting
         self._discard = discard
         self._created = 0
         self._running: dict[str, TuneTrial] = {}
@@ -81,6 +84,8 @@ class JournalCallback(Callback):
                 if not self._replaying:
                     epoch = self._session.trial(name).epochs or 0
                     self._emit(TrialPaused(at_s=self._now_s(), trial=name, epoch=epoch))
+        if self._waiting():
+            self._progress_s = time.monotonic()
         if not self._running and time.monotonic() - self._progress_s > STALL_S:
             waiting = [f"{t.trial_name} is {t.status.lower()}" for t in trials if not t.is_finished()]
             names = ", ".join(waiting[:6])
@@ -115,7 +120,7 @@ class JournalCallback(Callback):
                 "some epochs are trained anew; what was spent on them before stays charged."
             )
             self._catch_up(trials)
-        worker = f"pid {result[WORKER]}"
+        worker = str(result[WORKER])
         if epoch is not None:
             self._session.finish_epoch(str(trial), epoch, worker)
         elif failure is not None and self._session.strategy.copies:

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from bench.engines.ray_ranks import LOST_EXIT, gathered
 from bench.engines.replay import Recorded
 from bench.errors import UserError
 from bench.events import Phases, State
@@ -23,7 +24,7 @@ from bench.training import EpochResult, TrainingTask, TrialFailed
 RESULT = "epoch_result"
 FAILURE = "trial_failed"
 REFUSAL = "user_error"
-WORKER = "worker_pid"
+WORKER = "worker"
 POINTER = "checkpoint.json"
 
 
@@ -45,8 +46,14 @@ class Pointer:
         """Hand the result and this pointer to Ray Tune; returns when the trial may go on, raises when it may not."""
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, POINTER).write_text(json.dumps(asdict(self)))
-            metrics = {OBJECTIVE: objective, WORKER: os.getpid(), **more}
+            metrics = {OBJECTIVE: objective, WORKER: _worker(), **more}
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def _worker() -> str:
+    """This process, and which of a cluster's nodes it is on; nothing that tells the site."""
+    node = os.environ.get("SWEEPMARK_WORKER")
+    return f"pid {os.getpid()}" if node is None else f"worker {node} pid {os.getpid()}"
 
 
 def objective(eval_loss: float | None) -> float:
@@ -100,8 +107,11 @@ def _train(
     global _imported
     first, _imported = not _imported, True
     from bench.hf import train_trial
+    from bench.hf.group import RankLost
 
     epoch = at.epoch
+    folder = checkpoints / trial
+    resume_from = checkpoints / at.trial / f"epoch-{at.epoch:04d}" if at.epoch else None
 
     def report(result: EpochResult) -> None:
         nonlocal epoch
@@ -109,14 +119,18 @@ def _train(
         Pointer(trial, epoch).report(objective(result.eval_loss), **{RESULT: result})
 
     try:
-        train_trial(
-            task,
-            config,
-            folder=checkpoints / trial,
-            resume_from=checkpoints / at.trial / f"epoch-{at.epoch:04d}" if at.epoch else None,
-            on_epoch=report,
-            process_started_s=entered_s if first else None,
-        )
+        with gathered(task, config, folder, resume_from) as place:
+            train_trial(
+                task,
+                config,
+                folder=folder,
+                resume_from=resume_from,
+                on_epoch=report,
+                process_started_s=entered_s if first else None,
+                place=place,
+            )
+    except RankLost:
+        os._exit(LOST_EXIT)
     except UserError as error:  # no trial can do better: the driver ends the run
         Pointer(trial, epoch + 1).report(FAILURE_OBJECTIVE, **{REFUSAL: str(error)})
     except TrialFailed as failure:

@@ -10,9 +10,11 @@ from bench.training import EpochResult, FinalResult, TrainingTask, TrialFailed
 
 
 def search(session: Session, plan: GridPlan) -> None:
-    """Run what is left of the grid, in its order, holding the devices of one trial."""
+    """Run what is left of the grid, in its order, or the venue's one trial, holding the devices of one."""
     grant = session.open_grant(session.study.devices_per_trial, "search")
     for number, config in enumerate(plan.configs, 1):
+        if session.venue.trial not in (None, number):
+            continue
         run_trial(session, session.task, f"{number:04d}", dict(config), purpose="search")
     session.close_grant(grant)
 

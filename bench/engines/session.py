@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from bench.clock import Clock
 from bench.events import (
@@ -30,6 +32,42 @@ class SearchStalled(Exception):
     """Trials wait for something that will not come; says which."""
 
 
+class RayCluster(Protocol):
+    """Where a search under Ray runs. `retries`: how often a trial is started again whose process died. `single_node`:
+    whether all of a trial's processes must lie on one node."""
+
+    retries: int
+    single_node: bool
+
+    def connected(self, session: Session) -> AbstractContextManager[Path]:
+        """Ray is connected, and what is held is announced, until the end. Gives a folder for Tune's own files, which
+        every node sees."""
+        ...
+
+    def waiting(self) -> bool:
+        """Whether no devices have joined: nothing can happen, and nothing has stalled."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Venue:
+    """Which part of a run this process does, and where.
+
+    `cluster`: nodes that a search under Ray runs on (None: this machine alone). `trial`: the number of the one trial to
+    train (None: the whole search). `retrain`: whether to go on with the winner's retrain. `held_since_s`: the Unix time
+    since which the devices are held (None: since they are first used).
+    """
+
+    cluster: RayCluster | None = None
+    trial: int | None = None
+    retrain: bool = True
+    held_since_s: float | None = None
+
+
+HERE = Venue()
+"""All of a run, on this machine."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """One attempt at a run: what to do, where, and what an earlier attempt has done already.
@@ -45,6 +83,8 @@ class Session:
     state: RunState
     emit: Callable[[Event], None]
     clock: Clock
+    venue: Venue = HERE
+    _granted: list[str] = field(default_factory=list)
 
     def trial_folder(self, trial: str) -> Path:
         return self.folder / "checkpoints" / trial
@@ -57,9 +97,13 @@ class Session:
         return found
 
     def open_grant(self, devices: int, purpose: Purpose) -> str:
-        """Announce that devices are held from now on; returns the grant's name."""
+        """Announce that devices are held from now on (the first ones: since the venue has held them); returns the
+        grant's name."""
         grant = f"{purpose}-{len(self.state.resumed) + 1}"
-        self.emit(GrantOpened(at_s=self.clock.now_s(), grant=grant, devices=devices, purpose=purpose))
+        now_s = self.clock.now_s()
+        since_s = None if self._granted or self.venue.held_since_s is None else min(self.venue.held_since_s, now_s)
+        self._granted.append(grant)
+        self.emit(GrantOpened(at_s=now_s, grant=grant, devices=devices, purpose=purpose, held_since_s=since_s))
         return grant
 
     def close_grant(self, grant: str) -> None:

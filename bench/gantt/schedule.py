@@ -149,7 +149,7 @@ class _Fold:
             case GrantOpened():
                 self._open(event)
             case GrantClosed():
-                self._close(event.grant, self.now_s)
+                self._close(event.grant, event.closed_s - self._start_s)
             case TrialCreated() if event.trial != FINAL_TRIAL:
                 self._numbers[event.trial] = len(self._numbers)
             case TrialStarted():
@@ -178,12 +178,14 @@ class _Fold:
         taken = {row for _, rows in self._grants.values() for row in rows}
         rows = [row for row in range(len(taken) + event.devices) if row not in taken][: event.devices]
         self.rows = max(self.rows, rows[-1] + 1)
-        self._grants[event.grant] = (self.now_s, rows)
+        assert self._start_s is not None
+        opened_s = max(0.0, event.opened_s - self._start_s)
+        self._grants[event.grant] = (opened_s, rows)
         self._free.update(rows)
         if self._granted_s is None:
-            self._granted_s = self.now_s
-        if 0 < self.now_s == self._granted_s:
-            self.bars += [Bar(row=row, start_s=0.0, end_s=self.now_s, kind="queue") for row in rows]
+            self._granted_s = opened_s
+        if 0 < opened_s == self._granted_s:
+            self.bars += [Bar(row=row, start_s=0.0, end_s=opened_s, kind="queue") for row in rows]
 
     def _close(self, grant: str, at_s: float) -> None:
         opened_s, rows = self._grants.pop(grant)

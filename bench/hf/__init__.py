@@ -1,6 +1,7 @@
 """The adapter to torch, transformers, datasets and DeepSpeed: the only place that imports them.
 
-`prepare`, `train_trial` and `score_final` are what an engine calls. Importing this package loads none of the four.
+`prepare`, `train_trial`, `follow_trial` and `score_final` are what an engine calls. Importing this package loads none
+of the four.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ if TYPE_CHECKING:
     from bench.hf.deepspeed import load_config
     from bench.hf.final import score_final
     from bench.hf.prepared import Prepared, hashes, prepare
-    from bench.hf.trial import train_trial
+    from bench.hf.trial import follow_trial, train_trial
 
-__all__ = ["Prepared", "hashes", "load_config", "prepare", "score_final", "train_trial"]
+__all__ = ["Prepared", "follow_trial", "hashes", "load_config", "prepare", "score_final", "train_trial"]
 
 _HOME = {
     "Prepared": "prepared",
+    "follow_trial": "trial",
     "hashes": "prepared",
     "load_config": "deepspeed",
     "prepare": "prepared",

@@ -2,7 +2,8 @@
 
 A checkpoint is a folder `epoch-0003` with `model.safetensors` and `config.json` (which transformers loads as a model),
 `state.safetensors` and `state.json`. It holds tensors by parameter name, so that a trial with another configuration, or
-another ZeRO stage, can take them over. Learning rate and weight decay are not in it: they are the taker's own.
+another ZeRO stage, can take them over. Learning rate and weight decay are not in it: they are the taker's own. Of a
+trial's processes rank 0 writes it, with the random numbers of each, and all read it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from bench.errors import UserError
 from bench.hf import moments, randomness
+from bench.hf.group import Alone
+
+Tensors = dict[str, torch.Tensor]
 
 OPTIMISER, RANDOM = "optimiser/", "random/"
 _PREFIX = "epoch-"
@@ -27,16 +31,19 @@ def checkpoint_path(folder: Path, epoch: int) -> Path:
     return folder / f"{_PREFIX}{epoch:04d}"
 
 
-def save(trainer: Any, path: Path, epoch: int, config: dict[str, float | int]) -> None:
-    """Writes `path` whole or not at all."""
+def save(trainer: Any, path: Path, epoch: int, config: dict[str, float | int], group: Alone) -> None:
+    """Writes `path` whole or not at all. Every rank of the group calls it."""
+    state = _random(group)
+    if group.leads or moments.zero_stage(trainer) > 0:
+        weights, optimiser = moments.read(trainer)
+        state |= {OPTIMISER + name: value for name, value in optimiser.items()}
+    if not group.leads:
+        return
     draft = path.parent / f".draft-{path.name}-{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        weights, optimiser = moments.read(trainer)
         save_file(weights, draft / "model.safetensors", metadata={"format": "pt"})
-        state = {OPTIMISER + name: value for name, value in optimiser.items()}
-        state |= {RANDOM + name: value for name, value in randomness.capture().items()}
         save_file(state, draft / "state.safetensors")
         trainer.model.config.to_json_file(draft / "config.json", use_diff=False)
         position = {
@@ -54,6 +61,19 @@ def save(trainer: Any, path: Path, epoch: int, config: dict[str, float | int]) -
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def _random(group: Alone) -> Tensors:
+    """The state of every rank's generators."""
+    return {
+        _random_of(rank) + name: value
+        for name, own in randomness.capture().items()
+        for rank, value in enumerate(group.gather(own))
+    }
+
+
+def _random_of(rank: int) -> str:
+    return RANDOM if rank == 0 else f"{RANDOM}{rank}/"
+
+
 def keep_newest(folder: Path, count: int) -> None:
     """Removes all but the newest `count` checkpoints of a trial."""
     for old in sorted(folder.glob(f"{_PREFIX}*"))[: -max(1, count)]:
@@ -65,8 +85,8 @@ def epoch_of(path: Path) -> int:
     return int(_position(path)["epoch"])
 
 
-def restore(trainer: Any, path: Path) -> None:
-    """Brings a built trainer to where the checkpoint was saved.
+def restore(trainer: Any, path: Path, group: Alone) -> None:
+    """Brings a built trainer to where the checkpoint was saved. Every rank of the group calls it.
 
     The position in the schedule is taken over as a fraction of the horizon, since the steps of an epoch may differ.
     """
@@ -83,7 +103,9 @@ def restore(trainer: Any, path: Path) -> None:
     if position["steps_per_epoch"] != trainer.steps_per_epoch:
         steps = round(steps * trainer.steps_per_epoch / position["steps_per_epoch"])
     _move_schedule(trainer, steps)
-    randomness.restore({name.removeprefix(RANDOM): value for name, value in state.items() if name.startswith(RANDOM)})
+    own = _random_of(group.rank)
+    if own + "torch" in state:  # else the trial that saved it had fewer ranks
+        randomness.restore({name.removeprefix(own): value for name, value in state.items() if name.startswith(own)})
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -13,9 +13,6 @@ from typing import Any
 from bench.errors import UserError
 from bench.training import TrainingTask
 
-# Port 0: the only process binds a free one itself.
-_ENVIRONMENT = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-
 
 def load_config(task: TrainingTask) -> dict[str, Any] | None:
     """The task's DeepSpeed configuration with what the task decides filled in; None without one.
@@ -28,9 +25,11 @@ def load_config(task: TrainingTask) -> dict[str, Any] | None:
         return None
     config = _read(path)
     stage = _stage(config)
-    if stage not in (0, 1, 2):
-        # Stage 3 splits the weights over the processes, and a trial has one.
-        raise UserError(f"{path}: zero_optimization.stage is {stage!r}, but a trial has one process: give 0, 1 or 2.")
+    if stage not in (0, 1, 2, 3):
+        raise UserError(f"{path}: zero_optimization.stage is {stage!r}: give 0, 1, 2 or 3.")
+    if stage == 3 and task.processes == 1:
+        # It splits the weights over the processes.
+        raise UserError(f"{path}: zero_optimization.stage is 3, but a trial has one process: give 0, 1 or 2.")
     if stage == 0 and task.precision != "fp32":
         # DeepSpeed 0.18.3 to 0.19.8: the step divides by a loss scale that the backward did not apply.
         raise UserError(f"{path}: ZeRO stage 0 trains wrongly in {task.precision}: use stage 1 or more, or fp32.")
@@ -54,9 +53,7 @@ def _stage(config: dict[str, Any]) -> Any:
 
 
 def start(task: TrainingTask) -> None:
-    """Makes this process DeepSpeed's only one. Compiles its extensions if need be, in a folder that trials share."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    """Has DeepSpeed take over the process group. Compiles its extensions if need be, in a folder that trials share."""
     extensions = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(task.cache.resolve() / "torch_extensions")))
     extensions.mkdir(parents=True, exist_ok=True)
     import deepspeed
@@ -72,15 +69,11 @@ def start(task: TrainingTask) -> None:
 
 def forget() -> None:
     """Removes the global state that would turn later Trainers of this process into DeepSpeed ones."""
-    from accelerate.state import AcceleratorState, GradientState
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    # The process group stays: DeepSpeed keeps references to it. Without these variables nobody else joins it.
-    for name in [name for name in os.environ if name.startswith("ACCELERATE_") or name in _ENVIRONMENT]:
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
         del os.environ[name]
     unset_hf_deepspeed_config()
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import traceback
 from pathlib import Path
 
 import torch
@@ -19,10 +20,17 @@ def no_space(error: BaseException, where: Path) -> UserError | None:
     return None
 
 
-def state_of(error: Exception) -> tuple[State, str]:
+def state_of(error: BaseException) -> tuple[State, str]:
     """The state of a trial that `error` ended, and one sentence about it."""
     text = " ".join(str(error).split())[:300]
     memory = ("can't allocate memory", "not enough memory", "out of memory")
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in text for word in memory):
         return "oom", f"out of memory: {text or type(error).__name__}"
     return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Lets go of what the functions that an exception went through hold in their variables; its lines stay."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

@@ -1,6 +1,7 @@
 """Weights and optimiser state by parameter name, with and without DeepSpeed.
 
-Under ZeRO the optimiser holds flat 32-bit copies, in which DeepSpeed tells where each parameter lies.
+Under ZeRO the optimiser's state is split over the trial's processes: DeepSpeed puts it together, and takes it apart, by
+parameter, which all processes must ask for alike.
 """
 
 from __future__ import annotations
@@ -71,6 +72,21 @@ def read_loss_scale(trainer: Any) -> dict[str, float] | None:
     return dict(scaler.state_dict()) if scaler is not None else None
 
 
+def checksums(trainer: Any) -> dict[str, torch.Tensor]:
+    """A sum over the bits of every weight, and of what the optimiser keeps of it where each process keeps all."""
+    stage = zero_stage(trainer)
+    whole = _named(trainer.model) if stage < 3 else {}
+    if stage == 0:
+        by_parameter = _torch_optimiser(trainer).state
+        for name, weight in trainer.model.named_parameters():
+            whole |= {f"{name}/{key}": torch.as_tensor(v) for key, v in by_parameter.get(weight, {}).items()}
+    words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return {
+        name: value.detach().contiguous().reshape(-1).view(words[value.element_size()]).sum(dtype=torch.int64).cpu()
+        for name, value in whole.items()
+    }
+
+
 def write_loss_scale(trainer: Any, state: dict[str, float] | None) -> None:
     """The inverse of `read_loss_scale`; what the precision in force does not use is left alone."""
     if not state:
@@ -111,51 +127,68 @@ def _check(own: Tensors, weights: Tensors) -> None:
         raise UserError(f"The checkpoint is of another model ({odd} is in one only): resume with its own model.")
 
 
-def zero_groups(trainer: Any) -> list[tuple[torch.Tensor, list[torch.nn.Parameter]]]:
-    """Each group of ZeRO's optimiser: its flat 32-bit copy, and the model's parameters that lie in it.
-
-    With one process the one partition holds all of them.
-    """
+def zero_groups(trainer: Any) -> list[list[torch.nn.Parameter]]:
+    """The model's parameters, by the groups of the optimiser that ZeRO has wrapped."""
     engine = trainer.deepspeed.optimizer
     if hasattr(engine, "bf16_groups"):
-        return list(zip(engine.fp32_groups_flat_partition, engine.bf16_groups, strict=True))
-    return list(zip(engine.single_partition_of_fp32_groups, engine.bit16_groups, strict=True))
+        return [list(group) for group in engine.bf16_groups]
+    if zero_stage(trainer) < 3:
+        return [list(group) for group in engine.bit16_groups]
+    groups: list[list[torch.nn.Parameter]] = [[] for _ in trainer.optimizer.param_groups]
+    for number, part in enumerate(engine.fp16_groups):
+        groups[engine.sub_group_to_group_id[number]] += part
+    return groups
 
 
-def _slice(flat: torch.Tensor, weight: torch.nn.Parameter) -> torch.Tensor:
-    address = weight._hp_mapping.get_hp_fragment_address()
-    return flat.narrow(0, address.start, address.numel).view_as(weight)
+def _link(trainer: Any) -> dict[torch.Tensor, dict[str, Any]]:
+    """The optimiser's state by flat partition, which DeepSpeed is told of: by itself it looks when the first group has
+    made its first step, when there is no state of the others yet."""
+    from deepspeed.utils import lazy_init_hp_params_optimizer_state
+
+    engine, state = trainer.deepspeed.optimizer, _torch_optimiser(trainer).state
+    if zero_stage(trainer) == 3:
+        flats = list(engine.fp32_partitioned_groups_flat)
+    else:
+        bf16 = hasattr(engine, "bf16_groups")
+        flats = list(engine.fp32_groups_flat_partition if bf16 else engine.single_partition_of_fp32_groups)
+        for flat, group in zip(flats, zero_groups(trainer), strict=True):
+            lazy_init_hp_params_optimizer_state(group, flat, state)
+    return {flat: state[flat] for flat in flats}
 
 
 def _read_zero(trainer: Any) -> tuple[Tensors, Tensors]:
-    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
-    by_flat = _torch_optimiser(trainer).state
+    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+    some = next(iter(_link(trainer).values()))
     weights, state = {}, {}
-    for flat, group in zero_groups(trainer):
-        for weight in group:
-            name = names[id(weight)]
-            weights[name] = _slice(flat.detach(), weight).cpu().clone()
-            for key, value in by_flat.get(flat, {}).items():
-                whole = torch.is_tensor(value) and value.shape == flat.shape
-                state[f"{name}/{key}"] = (
-                    _slice(value, weight).cpu().clone() if whole else torch.as_tensor(value).clone()
-                )
+    for name, weight in trainer.model.named_parameters():
+        shape = getattr(weight, "ds_shape", weight.shape)
+        weights[name] = safe_get_full_fp32_param(weight).detach().reshape(shape).cpu().clone()
+        for key, value in some.items():
+            split = torch.is_tensor(value) and value.dim() > 0
+            whole = safe_get_full_optimizer_state(weight, key).reshape(shape) if split else torch.as_tensor(value)
+            state[f"{name}/{key}"] = whole.detach().cpu().clone()
     return weights, state
 
 
 def _write_zero(trainer: Any, weights: Tensors, optimiser: Tensors) -> None:
-    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
-    _check(dict(trainer.model.named_parameters()), weights)
+    import deepspeed
+    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+    own = dict(trainer.model.named_parameters())
+    _check(own, weights)
     by_name = _by_name(optimiser)
-    by_flat = _torch_optimiser(trainer).state
-    for flat, group in zero_groups(trainer):
-        for weight in group:
-            name = names[id(weight)]
-            with torch.no_grad():
-                weight.copy_(weights[name])
-                _slice(flat, weight).copy_(weights[name])
-            for key, value in by_name.get(name, {}).items():
-                if value.shape != weight.shape:
-                    by_flat[flat][key] = value.clone()
-                else:
-                    _slice(by_flat[flat].setdefault(key, torch.zeros_like(flat)), weight).copy_(value)
+    for flat, state in _link(trainer).items():
+        for key, value in next(iter(by_name.values()), {}).items():
+            # A count of steps is the same for all; of what is split, room is made.
+            state[key] = torch.zeros_like(flat) if value.dim() else value.clone()
+    _link(trainer)
+    for name, weight in own.items():
+        # The copy that is trained with, which stage 3 puts together for this; then the optimiser's own in 32 bits.
+        split = zero_stage(trainer) == 3
+        with torch.no_grad(), deepspeed.zero.GatheredParameters([weight], modifier_rank=0, enabled=split):
+            weight.copy_(weights[name])
+        safe_set_full_fp32_param(weight, weights[name])
+        for key, value in by_name.get(name, {}).items():
+            if value.dim():
+                safe_set_full_optimizer_state(weight, value, key)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from bench.seeds import child_seed
+
 
 def capture() -> dict[str, torch.Tensor]:
     """The states of torch's generators and of numpy's and Python's global ones."""
@@ -37,6 +39,15 @@ def restore(states: dict[str, torch.Tensor]) -> None:
     random.setstate((version, tuple(inner), None if cached != cached else cached))
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
+
+
+def part(seed: int, rank: int) -> None:
+    """Gives every rank but the first a stream of its own: with one for all, they would drop the same units out."""
+    if rank:
+        own = child_seed(seed, f"rank {rank}")
+        torch.manual_seed(own)
+        np.random.seed(own)
+        random.seed(own)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from bench.hf.arguments import clip_norm, horizon_epochs, weight_decay
-from bench.hf.moments import zero_groups, zero_stage
+from bench.hf.group import Alone
+from bench.hf.moments import checksums, zero_groups, zero_stage
 from bench.space import Config
 from bench.training import TrainingTask
 
@@ -17,9 +18,12 @@ class Mismatch(Exception):
     """A setting that did not arrive."""
 
 
-def read_back(trainer: Any, task: TrainingTask, config: Config, dataloader: Any) -> None:
-    """Raises Mismatch naming the first setting that differs. Called after restoring, before the first step."""
-    _same("batch_size", int(config["batch_size"]), _batch_size(dataloader))
+def read_back(trainer: Any, task: TrainingTask, config: Config, dataloader: Any, group: Alone) -> None:
+    """Raises Mismatch naming the first setting that differs. Called on every rank after restoring, before the first
+    step."""
+    _same("processes", task.processes, int(trainer.accelerator.num_processes))
+    _same("batch_size", int(config["batch_size"]) * group.size, _batch_size(dataloader))
+    _same("steps of an epoch", trainer.steps_per_epoch, len(dataloader))
     _learning_rate(trainer, task, config)
     _weight_decay(trainer, weight_decay(task, config))
     _same("gradient clipping", clip_norm(task), _clipping(trainer))
@@ -28,19 +32,31 @@ def read_back(trainer: Any, task: TrainingTask, config: Config, dataloader: Any)
         _same("ZeRO stage", trainer.asked_zero_stage, zero_stage(trainer))
         if task.precision == "fp16":
             _same("dynamic loss scale", True, bool(trainer.deepspeed.dynamic_loss_scale()))
+    _equal_on_all(trainer, group)
 
 
 def _same(what: str, asked: float | str, found: float | str) -> None:
     if isinstance(asked, str) or isinstance(found, str):
         equal = asked == found
     else:
-        equal = math.isclose(asked, found, rel_tol=1e-9)
+        equal = asked == found or math.isclose(asked, found, rel_tol=1e-9)
     if not equal:
         raise Mismatch(f"{what}: asked {asked}, found {found}")
 
 
 def _batch_size(dataloader: Any) -> int:
     return int(dataloader.total_batch_size if hasattr(dataloader, "total_batch_size") else dataloader.batch_size)
+
+
+def _equal_on_all(trainer: Any, group: Alone) -> None:
+    """Every rank starts from the same weights and the same optimiser state, to the bit."""
+    if group.size == 1:
+        return
+    sums = checksums(trainer)
+    first, *others = group.gather(torch.stack(list(sums.values())) if sums else torch.zeros(0, dtype=torch.int64))
+    for rank, found in enumerate(others, 1):
+        for name, one, other in zip(sums, first.tolist(), found.tolist(), strict=True):
+            _same(f"checksum of {name} on rank {rank}", f"{one:x}", f"{other:x}")
 
 
 def _learning_rate(trainer: Any, task: TrainingTask, config: Config) -> None:
@@ -75,7 +91,7 @@ def _weight_decay(trainer: Any, asked: float) -> None:
 def _groups(trainer: Any) -> list[list[torch.nn.Parameter]]:
     """The model's parameters, group by group; ZeRO's optimiser holds flat copies in their place."""
     if zero_stage(trainer) > 0:
-        return [list(weights) for _, weights in zero_groups(trainer)]
+        return zero_groups(trainer)
     return [list(group["params"]) for group in trainer.optimizer.param_groups]
 
 

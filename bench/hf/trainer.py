@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bench.hf.collate import Collator
 from bench.hf.deepspeed import zero_stage
+from bench.hf.encode import IGNORED
+from bench.hf.group import Alone
 from bench.hf.prepared import Prepared
 
 CHECK_STEPS = 10
@@ -21,7 +24,8 @@ class LossNotFinite(Exception):
 
 
 class TrialTrainer(Trainer):
-    """Trains from `start_epoch` on. `steps_per_epoch`: optimiser steps. `asked_zero_stage`: of DeepSpeed's file."""
+    """Trains from `start_epoch` on, together with the other ranks of `group`. `steps_per_epoch`: optimiser steps.
+    `asked_zero_stage`: of DeepSpeed's file."""
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class TrialTrainer(Trainer):
         start_epoch: int,
         deepspeed: dict[str, Any] | None,
         callbacks: list[TrainerCallback],
+        group: Alone,
     ) -> None:
         super().__init__(
             model=model,
@@ -43,10 +48,11 @@ class TrialTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.start_epoch = start_epoch
-        self.steps_per_epoch = math.ceil(len(prepared.train) / self._train_batch_size)
+        self.steps_per_epoch = math.ceil(len(prepared.train) / (self._train_batch_size * group.size))
         self.asked_zero_stage = zero_stage(deepspeed)
         self._losses = torch.zeros((), device=arguments.device)
         self._steps = 0
+        self._group = group
 
     def _init_training_state(
         self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *rest: Any
@@ -58,18 +64,52 @@ class TrialTrainer(Trainer):
         return self.start_epoch, 0
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        self._group.check()
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._losses += loss
         self._steps += 1
-        if self._steps % CHECK_STEPS == 0 and not math.isfinite(self._losses.item()):
-            raise LossNotFinite(f"the training loss is {self._losses.item()} at step {self.state.global_step + 1}")
+        if self._steps % CHECK_STEPS == 0:
+            total = self._group.total(self._losses).item()
+            if not math.isfinite(total):
+                raise LossNotFinite(f"the training loss is {total} at step {self.state.global_step + 1}")
         return loss
 
     def take_train_loss(self) -> float:
-        """The mean training loss since the last call. Raises LossNotFinite."""
-        mean = float(self._losses) / max(1, self._steps)
+        """The mean training loss since the last call, over all ranks. Raises LossNotFinite."""
+        mean = self._group.total(self._losses).item() / max(1, self._steps * self._group.size)
         self._losses.zero_()
         self._steps = 0
         if not math.isfinite(mean):
             raise LossNotFinite(f"the training loss is {mean}")
         return mean
+
+    def evaluation_loss(self) -> float:
+        """The loss on the validation split: the batches' losses, weighted by their examples. Raises LossNotFinite.
+
+        The batches are those of a single process, dealt out to the ranks, so that the number of ranks changes nothing.
+        The Trainer's own evaluation fills the last batches up with examples that it has seen.
+        """
+        rows = self.eval_dataset
+        starts = range(0, len(rows), self.args.per_device_eval_batch_size)
+        batches = [rows[start : start + self.args.per_device_eval_batch_size] for start in starts]
+        losses = torch.zeros(len(batches), device=self.args.device)
+        self.model.eval()
+        for turn in range(0, len(batches), self._group.size):
+            # All ranks take every turn: under ZeRO stage 3 the weights come from all of them.
+            own = turn + self._group.rank
+            loss = self._loss_of(batches[min(own, len(batches) - 1)])
+            if own < len(batches):
+                losses[own] = loss
+        weights = [len(batch) for batch in batches]
+        mean = float(np.repeat(self._group.total(losses).cpu().numpy(), weights).mean())
+        if not math.isfinite(mean):
+            raise LossNotFinite(f"the evaluation loss is {mean} after epoch {round(self.state.epoch or 0)}")
+        return mean
+
+    def _loss_of(self, batch: list[Any]) -> torch.Tensor:
+        """The mean loss over a batch's labelled tokens."""
+        inputs = self._prepare_inputs(self.data_collator(batch))
+        labelled = {"num_items_in_batch": inputs["labels"][:, 1:].ne(IGNORED).sum()}
+        with torch.no_grad(), self.compute_loss_context_manager():
+            outputs = self.model(**inputs, **(labelled if self.model_accepts_loss_kwargs else {}))
+        return outputs["loss"]

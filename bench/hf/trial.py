@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import resource
 import time
 from pathlib import Path
@@ -11,10 +13,13 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bench.errors import UserError
+from bench.events import Phases
 from bench.hf import checkpoint, deepspeed, randomness
 from bench.hf.arguments import horizon_epochs, training_arguments
 from bench.hf.clock import PhaseClock
-from bench.hf.failures import no_space, state_of
+from bench.hf.failures import forget_frames, no_space, state_of
+from bench.hf.group import Alone, Dismissed, RankLost, joined
+from bench.hf.meeting import Place
 from bench.hf.model import fresh
 from bench.hf.prepared import Prepared, prepare
 from bench.hf.quiet import quiet
@@ -32,6 +37,7 @@ def train_trial(
     resume_from: Path | None = None,
     on_epoch: OnEpoch,
     process_started_s: float | None = None,
+    place: Place | None = None,
 ) -> None:
     """Trains one trial until `task.epochs`, calling `on_epoch` after every epoch.
 
@@ -40,33 +46,63 @@ def train_trial(
     `config` is in force from there. If it has all epochs already, nothing happens. `process_started_s`: the Unix time
     at which the process started, for its first trial, which is charged for the imports.
 
-    What `on_epoch` raises ends the trial and is passed on. Raises TrialFailed where the trial cannot go on, UserError
-    where the user must see to something (data, model, DeepSpeed's file, a full disk).
+    `place`: this process's among the task's processes, where there are several; all call this alike, and `on_epoch` is
+    called by rank 0 alone.
+
+    What `on_epoch` raises ends the trial and is passed on. Raises TrialFailed where the trial cannot go on, whichever
+    rank it happened on; UserError where the user must see to something (data, model, DeepSpeed's file, a full disk);
+    RankLost where another process died. Returns early on the other ranks where rank 0 has ended the trial.
     """
     clock = PhaseClock(time.time() - process_started_s if process_started_s is not None else 0.0)
-    _check(task)
-    run: _Run | None = None
     try:
-        with quiet(), randomness.restored():
-            run = _Run(task, config, folder, resume_from, on_epoch, clock)
-            run.train()
-    except Exception as error:
-        if isinstance(error, (UserError, TrialFailed)) or (run is not None and error is run.foreign):
-            raise
-        full = no_space(error, folder)
-        if full is not None:
-            raise full from None
-        if isinstance(error, LossNotFinite):
-            raise TrialFailed(state="nan", detail=str(error), phases=clock.take()) from None
-        if isinstance(error, Mismatch):
-            raise TrialFailed(state="failed", detail=str(error), phases=clock.take()) from None
-        state, detail = state_of(error)
-        raise TrialFailed(state=state, detail=detail, phases=clock.take()) from error
-    finally:
-        if run is not None:
-            run.release()
-        if task.deepspeed is not None:
-            deepspeed.forget()
+        with quiet(), randomness.restored(), joined(task, place) as group:
+            run = _Run(task, config, folder, resume_from, on_epoch, clock, group)
+            try:
+                _check(task)
+                run.train()
+            except BaseException as error:
+                forget_frames(error)  # what they hold would keep the group's connections open
+                if error is run.foreign:
+                    group.decide(go_on=False)
+                    raise
+                phases = clock.take()
+                cause = _cause(error, folder, phases)
+                ended = group.settle(cause, phases)
+                if not isinstance(error, Exception):
+                    raise
+                raise ended from (error if ended is cause and isinstance(ended, TrialFailed) else None)
+            finally:
+                run.release()
+                if task.deepspeed is not None:
+                    deepspeed.forget()
+    except Dismissed:
+        if place is None or place.rank == 0:
+            raise RankLost("a rank failed before the trial began") from None
+
+
+def follow_trial(task: TrainingTask, config: Config, *, folder: Path, resume_from: Path | None, place: Place) -> None:
+    """What a rank other than 0 does: it trains along, and leaves it to rank 0 to say how the trial ended."""
+    with contextlib.suppress(TrialFailed, UserError, RankLost):
+        train_trial(task, config, folder=folder, resume_from=resume_from, on_epoch=_nothing, place=place)
+
+
+def _nothing(result: EpochResult) -> None:
+    raise AssertionError("only rank 0 reports")
+
+
+def _cause(error: BaseException, folder: Path, phases: Phases) -> Exception:
+    """What an exception in training means to who asked for the trial."""
+    if isinstance(error, (UserError, TrialFailed, Dismissed)):
+        return error
+    full = no_space(error, folder)
+    if full is not None:
+        return full
+    if isinstance(error, LossNotFinite):
+        return TrialFailed(state="nan", detail=str(error), phases=phases)
+    if isinstance(error, Mismatch):
+        return TrialFailed(state="failed", detail=str(error), phases=phases)
+    state, detail = state_of(error)
+    return TrialFailed(state=state, detail=detail, phases=phases)
 
 
 def _check(task: TrainingTask) -> None:
@@ -93,6 +129,7 @@ class _Run(TrainerCallback):
         resume_from: Path | None,
         on_epoch: OnEpoch,
         clock: PhaseClock,
+        group: Alone,
     ) -> None:
         self._task = task
         self._config = dict(config)
@@ -100,6 +137,7 @@ class _Run(TrainerCallback):
         self._resume_from = resume_from
         self._on_epoch = on_epoch
         self._clock = clock
+        self._group = group
         self._trainer: TrialTrainer | None = None
         self._prepared: Prepared | None = None
         self.foreign: BaseException | None = None
@@ -128,6 +166,7 @@ class _Run(TrainerCallback):
             start_epoch=start,
             deepspeed=engine,
             callbacks=[self],
+            group=self._group,
         )
         self._trainer.train()
 
@@ -135,11 +174,12 @@ class _Run(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         assert self._trainer is not None
+        randomness.part(self._task.init_seed, self._group.rank)
         if self._resume_from is not None:
             self._clock.enter("restore")
-            checkpoint.restore(self._trainer, self._resume_from)
+            checkpoint.restore(self._trainer, self._resume_from, self._group)
             self._clock.enter("startup")
-        read_back(self._trainer, self._task, self._config, kwargs["train_dataloader"])
+        read_back(self._trainer, self._task, self._config, kwargs["train_dataloader"], self._group)
         self._clock.enter("train")
 
     def on_epoch_end(
@@ -151,30 +191,41 @@ class _Run(TrainerCallback):
         train_loss = self._trainer.take_train_loss()
         self._clock.enter("eval")
         train_s = self._clock.spent_s("train")
-        eval_loss = self._trainer.evaluate()["eval_loss"]
-        if not torch.isfinite(torch.tensor(eval_loss)):
-            raise LossNotFinite(f"the evaluation loss is {eval_loss} after epoch {epoch}")
+        eval_loss = self._trainer.evaluation_loss()
         self._clock.enter("checkpoint")
         path = checkpoint.checkpoint_path(self._folder, epoch)
         if self._task.workload.checkpoints or epoch == self._task.epochs:
-            checkpoint.save(self._trainer, path, epoch, self._config)
+            checkpoint.save(self._trainer, path, epoch, self._config, self._group)
+        device_memory_mib, host_memory_mib = self._memory_mib()
+        if self._group.leads:
             checkpoint.keep_newest(self._folder, self._task.keep_checkpoints)
-        result = EpochResult(
-            epoch=epoch,
-            eval_loss=eval_loss,
-            train_loss=train_loss,
-            phases=self._clock.take(),
-            samples_per_s=len(self._prepared.train) / train_s,
-            tokens_per_s=self._prepared.train_tokens / train_s,
-            device_memory_mib=torch.cuda.max_memory_allocated() / 2**20 if self._task.device == "cuda" else None,
-            host_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            config=dict(self._config),
-            checkpoint=path,
-        )
-        self._report(result)
+            result = EpochResult(
+                epoch=epoch,
+                eval_loss=eval_loss,
+                train_loss=train_loss,
+                phases=self._clock.take(),
+                samples_per_s=len(self._prepared.train) / train_s,
+                tokens_per_s=self._prepared.train_tokens / train_s,
+                device_memory_mib=device_memory_mib,
+                host_memory_mib=host_memory_mib,
+                config=dict(self._config),
+                checkpoint=path,
+            )
+            self._report(result)
+            self._group.decide(go_on=True)
+        else:
+            self._group.obey()
         if epoch >= self._task.epochs:
             control.should_training_stop = True
         self._clock.enter("train")
+
+    def _memory_mib(self) -> tuple[float | None, float]:
+        """The peaks of the fullest device, and of all the processes' memory together."""
+        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        device = torch.cuda.max_memory_allocated() / 2**20 if self._task.device == "cuda" else math.nan
+        ranks = self._group.gather(torch.tensor([device, host], dtype=torch.float64))
+        devices, hosts = zip(*(rank.tolist() for rank in ranks), strict=True)
+        return None if math.isnan(device) else max(devices), sum(hosts)
 
     def _report(self, result: EpochResult) -> None:
         try:

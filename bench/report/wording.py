@@ -15,6 +15,8 @@ from bench.study import Study
 SHORT = {"learning_rate": "lr", "batch_size": "bs", "weight_decay": "wd"}
 """The guide's names of the hyperparameters that it has."""
 
+ENGINE_WORDS = {"ray": "Ray", "virtual": "Ray", "serial": "Serial", "array": "Job array"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
@@ -68,7 +70,7 @@ def run_type(study: Study) -> str:
     if study.strategy == "manual":
         name = "Manual best"
     else:
-        name = f"{'Ray' if study.engine in ('ray', 'virtual') else 'Serial'} best ({study.strategy.upper()})"
+        name = f"{ENGINE_WORDS[study.engine]} best ({study.strategy.upper()})"
     return f"{name}, simulated" if study.engine == "virtual" else name
 
 

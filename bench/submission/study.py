@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from bench.errors import UserError
 from bench.profile import profile_names
-from bench.study import Simulation, Study
+from bench.study import EngineName, Simulation, Study
 from bench.submission.findings import Findings, quoted, short
 from bench.tables import clean
 from bench.workload import recipe_names, workload_names
@@ -26,7 +26,7 @@ class _StudyData:
     settings: dict[str, bool | int | float | str]
     space: dict[str, dict[str, list[int | float]]]
     profile: str
-    engine: Literal["ray", "serial", "virtual"]
+    engine: EngineName
     seed: int
     samples: int
     epochs: int

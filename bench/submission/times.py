@@ -96,8 +96,10 @@ def _check_devices(run: Run, findings: Findings) -> None:
 
 def _check_grants(run: Run, findings: Findings) -> None:
     """A measured search holds all its devices from its first trial to its end, and a retrain those of one trial: what
-    was idle in between is paid for."""
+    was idle in between is paid for. On a cluster jobs hold what they have, and come and go."""
     study = run.study
+    if run.record.provenance.get("job") is not None:
+        return
     wanted = {"search": study.devices if study.engine == "ray" else study.devices_per_trial,
               "final": study.devices_per_trial}  # fmt: skip
     taken: set[str] = set()
@@ -187,12 +189,12 @@ def _grants(run: Run, purpose: Purpose) -> Iterator[tuple[float, float, int]]:
             held[event.grant] = event
         elif isinstance(event, GrantClosed) and event.grant in held:
             grant = held.pop(event.grant)
-            yield grant.at_s, event.at_s, grant.devices
+            yield grant.opened_s, event.closed_s, grant.devices
         elif isinstance(event, RunResumed):
-            yield from ((grant.at_s, before_s, grant.devices) for grant in held.values())
+            yield from ((grant.opened_s, before_s, grant.devices) for grant in held.values())
             held = {}
         before_s = event.at_s
-    yield from ((grant.at_s, before_s, grant.devices) for grant in held.values())
+    yield from ((grant.opened_s, before_s, grant.devices) for grant in held.values())
 
 
 def _check_overlap(run: Run, segments: list[_Segment], purpose: Purpose, findings: Findings) -> None:

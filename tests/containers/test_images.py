@@ -21,6 +21,7 @@ import pytest
 from bench.record import Record, record_run
 from containers.testing import wheels
 from containers.testing.images import CONTAINERS, REPOSITORY, StepFailed, Workshop
+from tests.cluster.throwaway import missing, throwaway_cluster, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -157,6 +158,42 @@ def test_a_bench_inside_decides_and_trains_as_one_outside(workshop: Workshop, im
         "sha256": hashlib.sha256((CONTAINERS / "cpu.lock").read_bytes()).hexdigest(), "differences": []
     }  # fmt: skip
     assert record(outside).provenance["image"] is None
+
+
+def test_jobs_on_a_cluster_run_in_the_image(workshop: Workshop, image: Path, tmp_path: Path) -> None:
+    """The same job scripts as without: a search under Ray on two nodes, and a job array."""
+    if reason := missing():
+        pytest.skip(reason)
+    programs, results, site = (tmp_path / name for name in ("bin", "results", "site.toml"))
+    programs.mkdir()
+    workshop.runtime(programs, Path(tempfile.gettempdir()))
+    setup = ["export SWEEPMARK_NODE_ADDRESS=127.0.1.${SLURMD_NODENAME#node}", f"export PATH={programs}:$PATH"]
+    site.write_text(
+        f'schema_version = 1\npartition = "gpu"\ntime = "00:30:00"\ncontainer = "{image}"\nsetup = {setup}\n',
+        encoding="utf-8",
+    )
+    small = ("--profile", "cpu", "--samples", "3", "--epochs", "2", "--final-epochs", "2")
+    with throwaway_cluster(cpus=2) as cluster:
+        environment = os.environ | cluster.environment
+        for words in (("asha", "--nodes", "2", "--devices", "2"), ("random", "--array")):
+            subprocess.run(
+                [Path(sys.executable).with_name("sweepmark"), "submit", *words, *small, "--results", results,
+                 "--site", site],
+                env=environment, check=True, cwd=tmp_path, timeout=120, capture_output=True,
+            )  # fmt: skip
+        queue = ["squeue", "--noheader"]
+        wait_for(
+            "the jobs to end",
+            lambda: not subprocess.run(queue, env=environment, capture_output=True, check=True).stdout.strip(),
+            within_s=900,
+        )
+    records = {folder.name.partition("-")[0]: record_run(folder) for folder in results.glob("runs/[!.]*/")}
+    logs = "\n".join(path.read_text(encoding="utf-8") for path in results.glob("runs/*/slurm/logs/*"))
+    assert {name: record.status for name, record in records.items()} == {"asha": "finished", "random": "finished"}, logs
+    for record in records.values():
+        assert record.provenance["image"]["digest"] == f"sha256:{digest(workshop, image)}"
+    first = {name: record.trial("0001").curve[0].eval_loss for name, record in records.items()}
+    assert first["asha"] == first["random"], "of one configuration and one seed, under Ray and in an array"
 
 
 def test_verifying_finds_the_stand_in_and_lists_every_package(workshop: Workshop, image: Path, tmp_path: Path) -> None:

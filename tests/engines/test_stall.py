@@ -24,13 +24,27 @@ def test_the_callback_ends_a_search_in_which_all_trials_wait(monkeypatch: pytest
     from bench.engines import ray_journal
 
     session: Any = SimpleNamespace()
-    callback = ray_journal.JournalCallback(session, gate=None, recorded=0, model_based=None, discard=lambda trial: None)
+    callback = ray_journal.JournalCallback(
+        session, gate=None, recorded=0, model_based=None, waiting=lambda: False, discard=lambda trial: None
+    )
     waiting = SimpleNamespace(trial_name="0002", status="PAUSED", is_finished=lambda: False)
     callback.on_step_end(1, [waiting])
     monkeypatch.setattr(ray_journal, "STALL_S", -1.0)
     with pytest.raises(SearchStalled, match="0002 is paused") as caught:
         callback.on_step_end(2, [waiting])
     assert callback.ended_by is caught.value
+
+
+def test_a_search_that_waits_for_devices_has_not_stalled() -> None:
+    from bench.engines import ray_journal
+
+    session: Any = SimpleNamespace()
+    callback = ray_journal.JournalCallback(
+        session, gate=None, recorded=0, model_based=None, waiting=lambda: True, discard=lambda trial: None
+    )
+    callback._progress_s -= 10 * ray_journal.STALL_S
+    callback.on_step_end(1, [SimpleNamespace(trial_name="0002", status="PENDING", is_finished=lambda: False)])
+    assert callback.ended_by is None
 
 
 def test_a_trial_that_starts_in_the_step_that_suggested_it_is_announced_first() -> None:
@@ -45,7 +59,9 @@ def test_a_trial_that_starts_in_the_step_that_suggested_it_is_announced_first() 
         start_trial=lambda name, epoch: told.append(f"started {name}"),
         clock=SimpleNamespace(now_s=lambda: 0.0),
     )
-    callback = ray_journal.JournalCallback(session, gate=None, recorded=0, model_based=None, discard=lambda trial: None)
+    callback = ray_journal.JournalCallback(
+        session, gate=None, recorded=0, model_based=None, waiting=lambda: False, discard=lambda trial: None
+    )
 
     class Suggested(SimpleNamespace):
         def __str__(self) -> str:

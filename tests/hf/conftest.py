@@ -15,6 +15,27 @@ from bench.workload import load_recipe, load_workload
 CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
 
 
+def small_task(cache: Path, recipe: str = "qa", bloom: dict[str, Any] | None = None, **changes: Any) -> TrainingTask:
+    """A task on 48 examples with dropout; `bloom` and `workload` change the workload, the rest the task."""
+    workload = load_workload("tiny-squad")
+    model = replace(workload.model, bloom={**(workload.model.bloom or {}), "hidden_dropout": 0.1, **(bloom or {})})
+    data = replace(workload.data, generated_articles=12, train=48, validation=16, test=16)
+    small = {"model": model, "data": data, "epochs": 4, "final_epochs": 4, "horizon_epochs": 6, "max_tokens": 64}
+    workload = replace(workload, **{**small, **changes.pop("workload", {})})
+    settings: dict[str, Any] = {
+        "workload": workload,
+        "recipe": load_recipe(recipe),
+        "precision": "fp32",
+        "device": "cpu",
+        "threads": 1,
+        "init_seed": 3,
+        "data_seed": 4,
+        "epochs": 4,
+        "cache": cache,
+    }
+    return TrainingTask(**{**settings, **changes})
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -22,26 +43,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_task(cache: Path) -> Callable[..., TrainingTask]:
-    """A task on 48 examples with dropout; `bloom` and `data` change the workload, the rest the task."""
+    """See `small_task`."""
 
-    def make(recipe: str = "qa", bloom: dict[str, Any] | None = None, **changes: Any) -> TrainingTask:
-        workload = load_workload("tiny-squad")
-        model = replace(workload.model, bloom={**(workload.model.bloom or {}), "hidden_dropout": 0.1, **(bloom or {})})
-        data = replace(workload.data, generated_articles=12, train=48, validation=16, test=16)
-        small = {"model": model, "data": data, "epochs": 4, "final_epochs": 4, "horizon_epochs": 6, "max_tokens": 64}
-        workload = replace(workload, **{**small, **changes.pop("workload", {})})
-        settings: dict[str, Any] = {
-            "workload": workload,
-            "recipe": load_recipe(recipe),
-            "precision": "fp32",
-            "device": "cpu",
-            "threads": 1,
-            "init_seed": 3,
-            "data_seed": 4,
-            "epochs": 4,
-            "cache": cache,
-        }
-        return TrainingTask(**{**settings, **changes})
+    def make(recipe: str = "qa", **changes: Any) -> TrainingTask:
+        return small_task(changes.pop("cache", cache), recipe, **changes)
 
     return make
 

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from bench.engines.process import run_trial_process
 from bench.errors import UserError
 from bench.hf import deepspeed
-from bench.training import TrainingTask
+from bench.training import EpochResult, TrainingTask
 
 CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
 Make = Callable[..., TrainingTask]
+EXTENSIONS = Path.home() / ".cache" / "sweepmark-tests" / "torch_extensions"
 
 compiled = pytest.mark.skipif(
     not (shutil.which("c++") or shutil.which("g++")),
@@ -52,12 +54,11 @@ print(json.dumps([whole, rest, train(dataclasses.replace(task, deepspeed=None), 
 def run(task: TrainingTask, folder: Path) -> list[Any]:
     """The script's three lists of losses, from a process of its own; what it compiles is kept for the next run."""
     (folder / "task.pickle").write_bytes(pickle.dumps(task))
-    shared = Path.home() / ".cache" / "sweepmark-tests" / "torch_extensions"
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder / "task.pickle"), json.dumps(CONFIG), str(folder)],
         capture_output=True,
         text=True,
-        env={"TORCH_EXTENSIONS_DIR": str(shared), **os.environ},
+        env={"TORCH_EXTENSIONS_DIR": str(EXTENSIONS), **os.environ},
         timeout=500,
     )
     assert done.returncode == 0, done.stderr
@@ -82,6 +83,29 @@ def test_trains_as_without_and_resumes_exactly(make_task: Make, tmp_path: Path, 
     assert whole == pytest.approx(plain, rel=1e-5 if precision == "fp32" else 1e-2)
 
 
+def train_in_both(task: TrainingTask, folder: Path, resume_from: Path | None = None) -> list[EpochResult]:
+    results: list[EpochResult] = []
+    for message in run_trial_process(task, CONFIG, folder=folder, resume_from=resume_from):
+        assert isinstance(message, EpochResult), message
+        results.append(message)
+    return results
+
+
+@compiled
+@pytest.mark.slow
+def test_two_processes_split_what_zero_splits(make_task: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage 3 has them split weights, gradients and moments, and stage 1 takes over its checkpoint, which is whole."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(EXTENSIONS))
+    three = with_deepspeed(make_task, tmp_path, {"zero_optimization": {"stage": 3}}, precision="bf16", processes=2)
+    whole = [r.eval_loss for r in train_in_both(three, tmp_path / "whole")]
+    assert len(whole) == 3
+    rest = train_in_both(three, tmp_path / "rest", tmp_path / "whole" / "epoch-0001")
+    assert [r.eval_loss for r in rest] == whole[1:]
+    one = with_deepspeed(make_task, tmp_path, {"zero_optimization": {"stage": 1}}, precision="bf16", processes=2)
+    [last] = train_in_both(one, tmp_path / "last", tmp_path / "whole" / "epoch-0002")
+    assert last.eval_loss == pytest.approx(whole[2], rel=1e-3)
+
+
 @compiled
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "asked"), [("qa", 0.3), ("workshop", 0.0)])
@@ -102,8 +126,8 @@ def test_an_optimiser_block_without_weight_decay_is_found_out(
     [
         ("{", "fp32", "is not JSON"),
         ("[]", "fp32", "holds no JSON object"),
-        ({"zero_optimization": {"stage": 3}}, "fp32", "give 0, 1 or 2"),
-        ({"zero_optimization": 7}, "fp32", "give 0, 1 or 2"),
+        ({"zero_optimization": {"stage": 3}}, "fp32", "a trial has one process: give 0, 1 or 2"),
+        ({"zero_optimization": 7}, "fp32", "give 0, 1, 2 or 3"),
         ({}, "bf16", "stage 0 trains wrongly in bf16"),
     ],
 )

@@ -22,8 +22,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
     original = readback.read_back
 
-    def spy(trainer: Any, task: TrainingTask, config: Any, dataloader: Any) -> None:
-        original(trainer, task, config, dataloader)
+    def spy(trainer: Any, *args: Any) -> None:
+        original(trainer, *args)
         decay = {id(p): g["weight_decay"] for g in trainer.optimizer.param_groups for p in g["params"]}
         seen.append(({n: (p.ndim, decay[id(p)]) for n, p in trainer.model.named_parameters()}, trainer.args))
 

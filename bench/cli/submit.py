@@ -1,0 +1,95 @@
+"""`sweepmark submit`: a run as jobs of a SLURM cluster."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.run import RESULTS
+from bench.cli.simulation_options import space_options
+
+ALL_AT_ONCE = "all"
+
+
+@click.command(epilog="Example: sweepmark submit asha --profile v100 --nodes 2 --time 02:00:00")
+@click.argument("strategy")
+@click.option("--profile", required=True, metavar="NAME", help="Hardware profile of the nodes.")
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes that a search under Ray may hold. Default: 1.")
+@click.option("--devices", type=click.IntRange(min=1), help="Devices on each node. Default: the profile's.")
+@click.option("--trial-devices", type=click.IntRange(min=1), help="Devices of a trial. Default: the profile's.")
+@click.option(
+    "--array",
+    is_flag=False,
+    flag_value=ALL_AT_ONCE,
+    metavar="[LIMIT]",
+    help="Each trial a task of a job array (manual, random), at most LIMIT at once.",
+)
+@click.option("--site", type=click.Path(path_type=Path), help="Site file. Default: what SWEEPMARK_SITE names.")
+@click.option("--account", metavar="NAME", help="Instead of the site's.")
+@click.option("--partition", metavar="NAME", help="Instead of the site's.")
+@click.option("--time", "limit", metavar="TIME", help="Limit of each job, such as 04:00:00. Default: the site's.")
+@click.option("--workload", metavar="NAME", help="See `sweepmark workloads`. Default: tiny-squad.")
+@click.option("--recipe", metavar="NAME", help="How it is trained: qa or workshop. Default: qa.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds.")
+@click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's.")
+@click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none.")
+@space_options
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable.")
+@click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's.")
+@click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's.")
+@click.option("--dataset-name", metavar="TEXT", help="What reports call that data set.")
+@click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file.")
+@click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="A shared folder.")
+@click.option("--dry-run", is_flag=True, help="Show the job scripts, and submit nothing.")
+@click.option("--json", "as_json", is_flag=True, help="The jobs as JSON on standard output.")
+def submit(
+    strategy: str,
+    profile: str,
+    nodes: int | None,
+    array: str | None,
+    site: Path | None,
+    account: str | None,
+    partition: str | None,
+    limit: str | None,
+    results: Path,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Submit a run to SLURM: a grid as one job, or with --array each trial as a task; a search under Ray as a head and
+    an array of workers, which may start late, end early, and are made up for.
+
+    A run that was submitted before is submitted as far as it is left.
+    """
+    from bench.cli.submitter import announce, prepare
+    from bench.cluster import slurm
+    from bench.cluster.jobs import FOLDER, load_jobs
+    from bench.cluster.submit import scripts, submit_left
+    from bench.errors import UserError
+
+    run_folder, submitted = prepare(
+        strategy, results, nodes=nodes, array=array, site=site, account=account, partition=partition, limit=limit,
+        options=options | {"profile": profile},
+    )  # fmt: skip
+    if dry_run:
+        for path, text in scripts(run_folder, submitted).items():
+            click.echo(f"# {path}\n{text}")
+        return
+    slurm.require()
+    there = run_folder.exists()
+    try:
+        (run_folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write in {results} ({error.strerror}): give another --results.") from None
+    try:
+        jobs = submit_left(run_folder, submitted)
+    except UserError:
+        now = load_jobs(run_folder)
+        if not there and now is not None and not now.jobs:  # refused as a whole: leave nothing behind
+            shutil.rmtree(run_folder)
+        raise
+    announce(run_folder, submitted, jobs, as_json=as_json)
