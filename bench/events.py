@@ -147,8 +147,9 @@ class EpochFinished:
 
     `eval_loss` and `train_loss`: mean cross-entropy in nats a labelled token (None: not finite). `phases`: what the
     time since the trial's last event went to. `samples_per_s`, `tokens_per_s`: of the training phase alone, tokens
-    without padding. Memory: peaks in MiB (`device_memory_mib` is None on a CPU). `config`: the configuration in force,
-    as read back from the optimiser. `worker`: which process trained it.
+    without padding. Memory: peaks in MiB, of the fullest device (None on a CPU), and on the host of all the trial's
+    processes together, of which the first reports. `config`: the configuration in force, as read back from the
+    optimiser. `worker`: which process trained it.
     """
 
     kind: Literal["epoch_finished"] = "epoch_finished"

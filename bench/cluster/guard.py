@@ -13,11 +13,13 @@ def guard_group() -> None:
     """Make this process the leader of a group, all of which is killed when it ends, by whatever signal: its children
     and their children, unless they lead groups of their own."""
     os.setpgid(0, 0)
-    # Its input ends when the last holder of the other end does: this process, since nobody inherits that.
+    # Its input ends when the other end is closed: that is by the kernel alone, when this process is no more.
+    ours, _ = os.pipe()
     subprocess.Popen(
         ["/bin/sh", "-c", _WATCH, str(os.getpid())],
-        stdin=subprocess.PIPE,
+        stdin=ours,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    os.close(ours)

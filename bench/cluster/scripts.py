@@ -18,7 +18,8 @@ HEAD_MEMORY_MIB = 4_096
 """For Ray's control processes, the driver and its libraries."""
 
 PASSED = (
-    "CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "SLURM_ARRAY_JOB_ID",
+    "CUDA_VISIBLE_DEVICES", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME",
+    "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "SLURM_ARRAY_JOB_ID",
     "SLURM_ARRAY_TASK_ID", "SLURM_CPUS_PER_TASK", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURMD_NODENAME",
     "SWEEPMARK_NODE_ADDRESS", "SWEEPMARK_STARTED_S", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
     "https_proxy", "no_proxy",
@@ -97,6 +98,7 @@ def script(
         modules=[shlex.quote(module) for module in site.modules],
         setup=list(site.setup),
         offline=site.offline,
+        interface=shlex.quote(site.interface) if site.interface else None,
         scratch=shlex.quote(str(site.scratch)),
         passed=PASSED if site.container else (),
         command=_command(site, words, results, folder, inputs),

@@ -11,14 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from bench.cluster import slurm
 from bench.cluster.jobs import JobKind, Submitted, load_jobs
@@ -143,10 +142,18 @@ class ClusterRun:
         except TimeoutError as error:
             raise TimeoutError(f"{error}: {self.states()}\n{self.logs()}") from None
 
-    def midway(self, task: int | None = None) -> int:
-        """Waits until a trial has finished an epoch, and is in its next one; which worker trains it. `task`: one that
-        this worker trains."""
-        return task_of(self.event(EpochFinished, lambda e: e.epoch == 1 and task in (None, task_of(e))))
+    def midway(self, *, after_s: float = 0.0, task: int | None = None) -> int:
+        """Waits until a trial has finished an epoch and has more to come; which worker trains it. `task`: wait for one
+        that this worker trains."""
+        epochs = self.submitted.read_study().epochs
+        found = self.event(
+            EpochFinished, lambda e: e.epoch < epochs - 2 and task in (None, task_of(e)), after_s=after_s
+        )
+        return task_of(found)
+
+    def worker_of(self, task: int) -> str:
+        """The id of the array of workers in which that one is running now."""
+        return next(s.id for s in self.states("worker") if s.task == task and s.state == "RUNNING")
 
     def processes_of(self, job_id: str, task: int | None = None) -> dict[int, str]:
         """All processes of a running job: number and command."""
@@ -229,10 +236,16 @@ class ClusterRun:
                 began, ended = (datetime.fromisoformat(fields[name]) for name in ("StartTime", "EndTime"))
                 yield held * (ended - began).total_seconds()
 
-    def trained_twice(self) -> int:
-        """Completed epochs that were trained again."""
-        counts = Counter((e.trial, e.epoch) for e in self.events() if isinstance(e, EpochFinished))
-        return sum(count - 1 for count in counts.values())
+    def trained_twice(self) -> list[float]:
+        """When completed epochs were completed again."""
+        seen: set[tuple[str, int]] = set()
+        again = []
+        for event in self.events():
+            if isinstance(event, EpochFinished):
+                if (event.trial, event.epoch) in seen:
+                    again.append(event.at_s)
+                seen.add((event.trial, event.epoch))
+        return again
 
     def losses(self) -> dict[tuple[str, int], float | None]:
         return {(e.trial, e.epoch): e.eval_loss for e in self.events() if isinstance(e, EpochFinished)}
@@ -264,17 +277,16 @@ def placed(cluster: Cluster, name: str, results: Path | None = None) -> Iterator
         shutil.rmtree(place, ignore_errors=True)
 
 
-class Campaign:
-    """Scenarios, each in its lane: one after the other there, beside those of other lanes."""
+class Campaign(Generic[T]):
+    """Stories, each in its lane: one after the other there, beside those of other lanes."""
 
-    def __init__(self, lanes: Mapping[str, Sequence[tuple[str, Callable[[], object]]]]) -> None:
-        self._pools = [ThreadPoolExecutor(max_workers=1, thread_name_prefix=lane) for lane in lanes]
-        self._futures: dict[str, Future[object]] = {}
-        for pool, scenarios in zip(self._pools, lanes.values(), strict=True):
-            for name, work in scenarios:
-                self._futures[name] = pool.submit(work)
+    def __init__(self, lanes: Sequence[Mapping[str, Callable[[], T]]]) -> None:
+        self._pools = [ThreadPoolExecutor(max_workers=1) for _ in lanes]
+        self._futures: dict[str, Future[T]] = {}
+        for pool, stories in zip(self._pools, lanes, strict=True):
+            self._futures |= {name: pool.submit(story) for name, story in stories.items()}
 
-    def result(self, name: str) -> object:
+    def result(self, name: str) -> T:
         return self._futures[name].result()
 
     def close(self) -> None:

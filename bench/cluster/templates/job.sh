@@ -14,6 +14,9 @@ module load {{ module }} || exit 1
 {% for line in setup -%}
 {{ line }}
 {% endfor -%}
+{% if interface -%}
+export GLOO_SOCKET_IFNAME={{ interface }} NCCL_SOCKET_IFNAME={{ interface }}
+{% endif -%}
 {% if offline -%}
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 {% endif -%}
