@@ -42,5 +42,5 @@ def job(kind: JobKind, run_folder: Path) -> None:
         do_job(kind, run_folder.absolute(), submitted)
     except (Interrupted, KeyboardInterrupt) as reason:
         click.echo(f"{str(reason) or 'Ended by a signal'}. All completed epochs are kept: sweepmark resume "
-                   f"{run_folder.name} goes on.", err=True)  # fmt: skip
+                   f"{run_folder.name} --results {run_folder.absolute().parent.parent} goes on.", err=True)  # fmt: skip
         sys.exit(128 + signals[0] if signals else EXIT_STALLED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ ALL_AT_ONCE = "all"
 @click.option("--workload", metavar="NAME", help="See `sweepmark workloads`. Default: tiny-squad.")
 @click.option("--recipe", metavar="NAME", help="How it is trained: qa or workshop. Default: qa.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds.")
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs, from --seed upwards.")
 @click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's.")
 @click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none.")
@@ -45,7 +45,7 @@ ALL_AT_ONCE = "all"
 @click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file.")
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="A shared folder.")
 @click.option("--dry-run", is_flag=True, help="Show the job scripts, and submit nothing.")
-@click.option("--json", "as_json", is_flag=True, help="The jobs as JSON on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON on standard output, a line a run.")
 def submit(
     strategy: str,
     profile: str,
@@ -55,6 +55,8 @@ def submit(
     account: str | None,
     partition: str | None,
     limit: str | None,
+    seed: int,
+    seeds: int,
     results: Path,
     dry_run: bool,
     as_json: bool,
@@ -65,31 +67,16 @@ def submit(
 
     A run that was submitted before is submitted as far as it is left.
     """
-    from bench.cli.submitter import announce, prepare
-    from bench.cluster import slurm
-    from bench.cluster.jobs import FOLDER, load_jobs
-    from bench.cluster.submit import scripts, submit_left
-    from bench.errors import UserError
+    from bench.cli.submitter import announce, prepare, submit_run
+    from bench.cluster.submit import scripts
 
-    run_folder, submitted = prepare(
-        strategy, results, nodes=nodes, array=array, site=site, account=account, partition=partition, limit=limit,
-        options=options | {"profile": profile},
-    )  # fmt: skip
-    if dry_run:
-        for path, text in scripts(run_folder, submitted).items():
-            click.echo(f"# {path}\n{text}")
-        return
-    slurm.require()
-    there = run_folder.exists()
-    try:
-        (run_folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot write in {results} ({error.strerror}): give another --results.") from None
-    try:
-        jobs = submit_left(run_folder, submitted)
-    except UserError:
-        now = load_jobs(run_folder)
-        if not there and now is not None and not now.jobs:  # refused as a whole: leave nothing behind
-            shutil.rmtree(run_folder)
-        raise
-    announce(run_folder, submitted, jobs, as_json=as_json)
+    for number in range(seed, seed + seeds):
+        run_folder, submitted = prepare(
+            strategy, results, nodes=nodes, array=array, site=site, account=account, partition=partition, limit=limit,
+            options=options | {"profile": profile, "seed": number},
+        )  # fmt: skip
+        if dry_run:
+            for path, text in scripts(run_folder, submitted).items():
+                click.echo(f"# {path}\n{text}")
+        else:
+            announce(run_folder, submitted, submit_run(run_folder, submitted), as_json=as_json)

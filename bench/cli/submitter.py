@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 import click
 
+from bench.cli.run import RESULTS
 from bench.cli.runner import Runner, program
-from bench.cluster.jobs import Job, Submitted
+from bench.cluster import slurm
+from bench.cluster.jobs import FOLDER, Job, Submitted, load_jobs
 from bench.cluster.site import limit_minutes, load_site
+from bench.cluster.submit import submit_left
 from bench.engines.fixed import fixed
 from bench.errors import UserError
 from bench.profile import Profile, load_profile
@@ -109,22 +113,41 @@ def prepare(
     return run_folder(results, study), submitted
 
 
+def submit_run(run_folder: Path, submitted: Submitted) -> list[Job]:
+    """Submit a run, or what is left of it. Raises UserError, and leaves nothing of a new run behind where SLURM takes
+    none of it."""
+    slurm.require()
+    there = run_folder.exists()
+    try:
+        (run_folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write in {run_folder.parent} ({error.strerror}): give another --results.") from None
+    try:
+        return submit_left(run_folder, submitted)
+    except UserError:
+        now = load_jobs(run_folder)
+        if not there and (now is None or not now.jobs):
+            shutil.rmtree(run_folder)
+        raise
+
+
 def announce(run_folder: Path, submitted: Submitted, jobs: Sequence[Job], *, as_json: bool) -> None:
     """Print what was submitted, and how to watch it."""
     if as_json:
         told = {"run": run_folder.name, "folder": str(run_folder), "jobs": [asdict(job) for job in jobs]}
-        click.echo(json.dumps(told, indent=1))
+        click.echo(json.dumps(told))
         return
-    name, study = run_folder.name, submitted.read_study()
+    name, study, results = run_folder.name, submitted.read_study(), run_folder.parent.parent
+    named = name if results == RESULTS else f"{name} --results {results}"
     if not jobs:
-        click.echo(f"{name}: nothing to submit; {program()} status {name} says how it stands.")
+        click.echo(f"{name}: nothing to submit; {program()} status {named} says how it stands.")
         return
     for job in jobs:
         tasks = f", {len(job.tasks)} task{'s' * (len(job.tasks) > 1)}" if job.tasks else ""
         click.echo(f"{job.kind:7} job {job.id}{tasks}")
     click.echo(f"run     {name}")
-    click.echo(f"watch   {program()} status {name}     (also: logs, cancel, resume)")
-    if study.strategy != BASELINE and Runner(run_folder.parent.parent).find_baseline(study) is None:
+    click.echo(f"watch   {program()} status {named}     (also: logs, cancel, resume)")
+    if study.strategy != BASELINE and Runner(results).find_baseline(study) is None:
         click.echo(
             f"note    there is no manual baseline to compare it with yet: {program()} submit {BASELINE} with the same "
             "options, or with --array"
