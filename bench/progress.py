@@ -61,11 +61,12 @@ def progress_view(study: Study, unit: str) -> Iterator[View]:
 
 
 class Lines:
-    """One plain line for each epoch and each end."""
+    """One plain line for each epoch and each end; of one attempt at a run."""
 
     def __init__(self, study: Study, unit: str) -> None:
         self._study = study
         self._unit = unit
+        self._held = False
         print(PREPARING, file=sys.stderr, flush=True)
 
     def show(self, event: Event, state: RunState) -> None:
@@ -77,7 +78,9 @@ class Lines:
         study = self._study
         match event:
             case GrantOpened(purpose="search", devices=devices):
-                return f"{intention(study)}, {devices} devices held"
+                again, self._held = self._held, True
+                what = "device" if devices == 1 else "devices"
+                return f"{devices} more {what} held" if again else f"{intention(study)}, {devices} {what} held"
             case EpochFinished(trial=trial, epoch=epoch, eval_loss=loss):
                 last = study.final_epochs if trial == FINAL_TRIAL else study.epochs
                 so_far = summary(study, state, self._unit)

@@ -39,8 +39,11 @@ def load_toml(path: Path, cls: type[T]) -> T:
         return loaded
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {where or 'the file'}: {first['msg']}: correct that key.") from None
+        where = "".join(f"{part}." for part in first["loc"]).rstrip(".")
+        key = f"{where}: " if where else ""
+        if first["type"] == "value_error":  # a dataclass's own words, which say what is to be done
+            raise UserError(f"{path}: {key}{first['ctx']['error']}.") from None
+        raise UserError(f"{path}: {key or 'the file: '}{first['msg']}: correct that key.") from None
 
 
 @cache

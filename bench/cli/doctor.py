@@ -29,7 +29,8 @@ COLOURS: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "red"}
 @click.option("--submit", is_flag=True, help="Also on compute nodes, through a job.")
 @click.option("--nodes", type=click.IntRange(min=1), help="So many, and between them. Default: 1.")
 @click.option("--wait", "wait_min", default=30.0, show_default=True, help="Minutes that SLURM has to start the job.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--all", "show_all", is_flag=True, help="What passed too, not warnings and failures alone.")
+@click.option("--json", "as_json", is_flag=True, help="All, as JSON.")
 @click.option("--rendezvous", hidden=True, type=click.Path(path_type=Path))
 def doctor(
     profile: str | None,
@@ -40,6 +41,7 @@ def doctor(
     submit: bool,
     nodes: int | None,
     wait_min: float,
+    show_all: bool,
     as_json: bool,
     rendezvous: Path | None,
 ) -> None:
@@ -64,11 +66,11 @@ def doctor(
             lines += _submitted(machine, wait_min)
     finally:
         signal.signal(signal.SIGTERM, before)
-    _show(machine, lines, submit=submit, as_json=as_json)
+    _show(machine, lines, submit=submit, show_all=show_all, as_json=as_json)
 
 
-def _show(machine: Machine, lines: list[Line], *, submit: bool, as_json: bool) -> None:
-    """All lines; exits with the status."""
+def _show(machine: Machine, lines: list[Line], *, submit: bool, show_all: bool, as_json: bool) -> None:
+    """Lines that ask for something, or all of them, and how many there are; exits with the status."""
     from bench.doctor.summary import last_line, table, to_dict, worst
 
     status = worst(lines)
@@ -81,7 +83,10 @@ def _show(machine: Machine, lines: list[Line], *, submit: bool, as_json: bool) -
         title = (
             f"Pre-flight of this {machine.where} node{more}: profile {machine.profile.name}, {machine.workload.name}"
         )
-        table(lines, title).to_terminal(Console(file=sys.stdout))
+        if shown := [line for line in lines if show_all or line.status != "pass"]:
+            table(shown, title).to_terminal(Console(file=sys.stdout))
+        else:
+            click.echo(title)
         click.secho(last_line(lines), fg=COLOURS[status], bold=True)
     sys.exit(status == "fail")
 

@@ -19,6 +19,7 @@ def fetch(workload: str | None, check: bool) -> None:
     not match is fetched again. Without WORKLOAD: all that come from the hub. Exit status 1: --check found something
     missing or changed.
     """
+    from bench.cli.runner import program
     from bench.hf.fetched import faults, home, load, repositories
     from bench.progress import counter
     from bench.workload import load_workload, workload_names
@@ -28,7 +29,7 @@ def fetch(workload: str | None, check: bool) -> None:
     if not chosen:
         click.echo(f"{named[0].name} makes its model and data itself: there is nothing to fetch.")
         return
-    bad = False
+    bad: list[str] = []
     for one in chosen:
         if check:
             with counter("MiB verified") as on_done:
@@ -36,7 +37,7 @@ def fetch(workload: str | None, check: bool) -> None:
             for fault in found:
                 click.echo(f"{one.name}: {fault}", err=True)
             if found:
-                bad = True
+                bad.append(one.name)
                 continue
         else:
             _fetch(one.name)
@@ -50,7 +51,8 @@ def fetch(workload: str | None, check: bool) -> None:
             f"{one.name}: {len(manifest.files)} files, {size_mib:,.1f} MiB in {home()}, all as their checksums say"
         )
     if bad:
-        click.echo("Fetch them with sweepmark fetch, on a node with internet.", err=True)
+        commands = " and ".join(f"`{program()} fetch {name}`" for name in bad)
+        click.echo(f"Fetch what is missing or changed with {commands}, on a node with internet.", err=True)
         sys.exit(1)
 
 

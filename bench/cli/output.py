@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.run import RESULTS
 from bench.cluster.jobs import FOLDER, JOBS_NAME, jobs_path
 from bench.errors import UserError, did_you_mean
 from bench.journal import JOURNAL_NAME
@@ -35,6 +37,11 @@ def show_report(report: Report, *, as_json: bool = False, as_csv: bool = False, 
         from rich.console import Console
 
         report.to_terminal(Console(file=sys.stdout))
+
+
+def results_option(results: Path) -> str:
+    """What a command needs behind it to find runs under `results` ("": nothing)."""
+    return "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
 
 
 def run_names(results: Path, *, without_journal: bool = False) -> list[str]:

@@ -117,7 +117,7 @@ def resume(run_name: str, results: Path, as_json: bool) -> None:
         from bench.cli.submitter import announce
         from bench.cluster.submit import submit_left
 
-        announce(folder, submitted, submit_left(folder), as_json=as_json)
+        announce(folder, submit_left(folder), as_json=as_json)
         return
     study: Study = Study.from_dict(record_run(folder).study)
     runner = Runner(folder.parent.parent)

@@ -238,7 +238,7 @@ class Runner:
         for path in sorted((self._results / "runs").glob("manual-*/record.json")):
             record = record_run(path.parent)
             other = Study.from_dict(record.study)
-            same = _search_key(other) == _search_key(study) and other.space == study.space
+            same = search_key(other) == search_key(study) and other.space == study.space
             if same and other.seed == study.seed and record.status == "finished":
                 return record
         return None
@@ -312,7 +312,7 @@ class Runner:
             sys.exit(EXIT_STALLED)
 
 
-def _search_key(study: Study) -> tuple[Any, ...]:
+def search_key(study: Study) -> tuple[Any, ...]:
     """What two searches must share; the final retrain is in the cost of neither."""
     return replace(study, final_epochs=0).comparison_key()
 

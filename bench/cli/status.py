@@ -45,6 +45,8 @@ def status(run_name: str | None, show_all: bool, keep_watching: bool, as_json: b
 
     if keep_watching and as_json:
         raise UserError("--watch is for people: drop it, or drop --json.")
+    if run_name is None and results != RESULTS and not results.is_dir():
+        raise UserError(f"There is no folder {results}: give the one that the runs were started with as --results.")
     folder = None if run_name is None else find_run(run_name, results, without_journal=True)
     watched = Watched(results, folder, show_all=show_all)
     console = Console(file=sys.stdout)

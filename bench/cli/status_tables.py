@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from bench.cli.run import RESULTS
+from bench.cli.output import results_option
 from bench.cluster.condition import WatchedJob, spans
 from bench.cluster.watch import Facts
 from bench.ledger import Costs
@@ -67,8 +67,7 @@ def command(run: Facts, program: str, results: Path) -> str:
         return ""
     if run.folder.absolute().parent != (results / "runs").absolute():
         return f"{program} {run.condition.remedy} {shlex.quote(str(run.folder))}"
-    more = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
-    return f"{program} {run.condition.remedy} {shlex.quote(run.name)}{more}"
+    return f"{program} {run.condition.remedy} {shlex.quote(run.name)}{results_option(results)}"
 
 
 def headline(run: Facts, unit: str) -> str:

@@ -67,8 +67,9 @@ def submit(
 
     A run that was submitted before is submitted as far as it is left.
     """
+    from bench.cli.baseline import missing_baseline
     from bench.cli.submitter import announce, prepare, submit_run
-    from bench.cluster.submit import scripts
+    from bench.cluster.submit import left, scripts
 
     for number in range(seed, seed + seeds):
         run_folder, submitted = prepare(
@@ -76,7 +77,12 @@ def submit(
             options=options | {"profile": profile, "seed": number},
         )  # fmt: skip
         if dry_run:
+            for step in left(run_folder, submitted, ()):
+                click.echo(f"# {step}")
             for path, text in scripts(run_folder, submitted).items():
                 click.echo(f"# {path}\n{text}")
         else:
-            announce(run_folder, submitted, submit_run(run_folder, submitted), as_json=as_json)
+            jobs = submit_run(run_folder, submitted)
+            announce(run_folder, jobs, as_json=as_json)
+            if jobs and not as_json and (said := missing_baseline(results, submitted.read_study())):
+                click.echo(f"note    {said}")

@@ -11,19 +11,18 @@ from typing import Any
 
 import click
 
-from bench.cli.run import RESULTS
+from bench.cli.output import results_option
 from bench.cli.runner import Runner, program
 from bench.cluster import slurm
 from bench.cluster.jobs import FOLDER, Job, Submitted, load_jobs
 from bench.cluster.site import limit_minutes, load_site
-from bench.cluster.submit import submit_left
+from bench.cluster.submit import run_state, submit_left
 from bench.engines.fixed import fixed
 from bench.errors import UserError
 from bench.profile import Profile, load_profile
 from bench.run import plan_study, run_folder
 from bench.strategy import load_strategy
 
-BASELINE = "manual"
 ALL_AT_ONCE = "all"
 
 
@@ -101,6 +100,11 @@ def prepare(
             f"--trial-devices {per_node} do not fit on a node of {profile.node.devices}, where each job of "
             f"{chosen.name} runs: give fewer."
         )
+    if study.devices_per_trial > profile.node.devices and study.final_epochs:
+        raise UserError(
+            f"The winner is retrained on one node, and --trial-devices {study.devices_per_trial} are more than its "
+            f"{profile.node.devices}: give fewer, or --final-epochs 0."
+        )
     submitted = Submitted(
         study=study.to_dict(),
         site=own,
@@ -131,27 +135,26 @@ def submit_run(run_folder: Path, submitted: Submitted) -> list[Job]:
         raise
 
 
-def announce(run_folder: Path, submitted: Submitted, jobs: Sequence[Job], *, as_json: bool) -> None:
-    """Print what was submitted, and how to watch it."""
+def announce(run_folder: Path, jobs: Sequence[Job], *, as_json: bool) -> None:
+    """Print what was submitted, and how to watch it; where nothing was, why."""
     if as_json:
         told = {"run": run_folder.name, "folder": str(run_folder), "jobs": [asdict(job) for job in jobs]}
         click.echo(json.dumps(told))
         return
-    name, study, results = run_folder.name, submitted.read_study(), run_folder.parent.parent
-    named = name if results == RESULTS else f"{name} --results {results}"
+    name = run_folder.name
+    named = f"{name}{results_option(run_folder.parent.parent)}"
     if not jobs:
-        click.echo(f"{name}: nothing to submit; {program()} status {named} says how it stands.")
+        state = run_state(run_folder)
+        if state is not None and state.status == "finished":
+            click.echo(f"{name} is finished: {program()} report {named} shows it")
+        else:
+            click.echo(f"all that is left of {name} is under way: {program()} status {named}")
         return
     for job in jobs:
         tasks = f", {len(job.tasks)} task{'s' * (len(job.tasks) > 1)}" if job.tasks else ""
         click.echo(f"{job.kind:7} job {job.id}{tasks}")
     click.echo(f"run     {name}")
     click.echo(f"watch   {program()} status {named}     (also: logs, cancel, resume)")
-    if study.strategy != BASELINE and Runner(results).find_baseline(study) is None:
-        click.echo(
-            f"note    there is no manual baseline to compare it with yet: {program()} submit {BASELINE} with the same "
-            "options, or with --array"
-        )
 
 
 def _at_once(array: str | None) -> int | None:

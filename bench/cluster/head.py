@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cluster.address import node_address
@@ -147,8 +147,9 @@ class Watch:
         self._stop.set()
         self._thread.join()
         self.look()
-        for held in list(self._open.values()):
-            self._close(held)
+        now_s = self._session.clock.now_s()
+        for held in list(self._open.values()):  # they live: what they hold from now on is charged when the run goes on
+            self._close(replace(held, beat_s=now_s))
 
     def _run(self) -> None:
         while not self._stop.wait(1.0):
@@ -165,8 +166,10 @@ class Watch:
             if seen is None or seen.held != held:
                 self._seen[held.name] = seen = _Seen(held=held, changed_s=self._monotonic_s())
             silent = self._monotonic_s() - seen.changed_s > SILENT_S
-            if held.name in self._open and (held.until_s is not None or silent):
-                self._close(held)
+            if held.name in self._open:
+                self._open[held.name] = held
+                if held.until_s is not None or silent:
+                    self._close(held)
         for held in files:
             charged_s = self._charged_until_s.get(held.name, held.since_s)
             end_s = held.beat_s if held.until_s is None else held.until_s
@@ -198,6 +201,7 @@ class Watch:
         self._charged_until_s[held.name] = until_s
         del self._open[held.name]
         if held.until_s is not None:
+            self._charged_until_s[held.name] = max(until_s, held.until_s)  # even if its clock is ahead
             self._meeting.forget(held)
 
     def _emit(self, event: Event) -> None:

@@ -71,7 +71,10 @@ def options(
             found.append(f"--constraint={constraint}")
     if array is not None:
         found.append(f"--array={array}")
-    asked = {"account": site.account, "partition": here.partition or site.partition, "qos": site.qos}
+    partition = here.partition or site.partition
+    if not devices:
+        partition = site.head_partition or partition
+    asked = {"account": site.account, "partition": partition, "qos": site.qos}
     found += [f"--{option}={value}" for option, value in asked.items() if value]
     for option in (*found, *site.sbatch):
         if not option.startswith("-") or "\n" in option:

@@ -32,7 +32,8 @@ class Partition:
 class Site:
     """A cluster as its users know it.
 
-    `account`, `partition`, `qos`, `time` (SLURM's words for a limit, such as 04:00:00): defaults of jobs. `sbatch`:
+    `account`, `partition`, `qos`, `time` (SLURM's words for a limit, such as 04:00:00): defaults of jobs.
+    `head_partition`: for the head of a search, which has no GPUs (None: as the others). `sbatch`:
     further options of sbatch, as they are. `modules`: loaded in this order. `setup`: lines of shell that each job runs
     first. `environment`: the virtual environment, on a shared file system, that jobs use (None: the one that `submit`
     runs in). `container`: an image that jobs run in instead. `scratch`: a folder on each node for temporary files.
@@ -43,6 +44,7 @@ class Site:
 
     account: str | None = None
     partition: str | None = None
+    head_partition: str | None = None
     qos: str | None = None
     time: str = "04:00:00"
     sbatch: tuple[str, ...] = ()

@@ -89,12 +89,22 @@ _REASONS = {
     "PartitionNodeLimit": "it asks for more nodes than its partition gives: cancel it and choose fewer with --nodes",
     "PartitionTimeLimit": "its time limit is above its partition's: cancel it and choose a smaller --time",
     "Prolog": "its node is being prepared",
-    "Priority": "other jobs come first: a smaller --time may let it start earlier",
+    "Priority": "other jobs come first: a run submitted with a smaller --time may start earlier",
     "ReqNodeNotAvail": "a node that it needs is reserved, drained or down: wait, or ask for other nodes",
     "Reservation": "it waits for its reservation to begin",
-    "Resources": "it is next, when nodes become free: a smaller --time may let it start earlier",
+    "Resources": "it is next, when nodes become free: a run submitted with a smaller --time may start earlier",
     "TimeLimit": "it reached its time limit: resume the run",
 }
+
+
+_SITE_WORDS = (
+    (r": a run submitted with a smaller --time may start earlier", ""),
+    (r"cancel it and ", ""),
+    (r"(?:choose|submit with) one with --(\w+)", r"set '\1' in the site file"),
+    (r"(?:choose|submit with) another --(\w+)", r"set another '\1' in the site file"),
+    (r"choose a (?:--time within it|smaller --time)", "set 'partition' in the site file to one that allows it"),
+)
+"""Advice of submit's options, and what is to be said where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +199,13 @@ def explain(reason: str) -> str:
         return f"a limit of the account ({reason}): it starts when others of its jobs are over"
     known = [_REASONS[word] for word in re.split(r"[,\s]+", reason) if word in _REASONS]
     return f"{known[0]} ({reason})" if known else reason
+
+
+def in_site_file(advice: str) -> str:
+    """The same advice for a command whose jobs are as the site file says: it has none of submit's options."""
+    for pattern, instead in _SITE_WORDS:
+        advice = re.sub(pattern, instead, advice)
+    return advice
 
 
 def _parse(text: str) -> Iterator[JobState]:

@@ -35,12 +35,17 @@ class Step:
     after: tuple[JobKind, ...] = ()
     afterok: tuple[JobKind, ...] = ()
 
+    def __str__(self) -> str:
+        tasks = f", {len(self.tasks)} task{'s' * (len(self.tasks) > 1)}" if self.tasks else ""
+        begun = "".join(f", after {kind} has begun" for kind in self.after)
+        return f"{SCRIPTS[self.kind]}: a job{tasks}{begun}{''.join(f', after {k} ended well' for k in self.afterok)}"
+
 
 def submit_left(run_folder: Path, wanted: Submitted | None = None) -> list[Job]:
     """Submit what is left of a run and not under way already. Returns the new jobs, none where nothing is left.
     `wanted`: how, from now on (None: as it was submitted before).
 
-    Raises UserError where SLURM refuses; what it has taken by then is remembered.
+    Raises UserError where SLURM refuses a job; those that it had taken by then are taken back.
     """
     slurm.require()
     (run_folder / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -60,11 +65,15 @@ def submit_left(run_folder: Path, wanted: Submitted | None = None) -> list[Job]:
         if any(step.kind == "final" for step in steps):  # one that waits for jobs which are no more
             old = [job.id for job in submitted.jobs if job.kind == "final"]
             slurm.cancel([state.id for state in active if state.id in old])
-        for step in steps:
-            job = _submit(run_folder, submitted, step, {state.id for state in active}, made)
-            made.append(job)
-            submitted = submitted.with_jobs(job)
-            save_jobs(run_folder, submitted)
+        try:
+            for step in steps:
+                job = _submit(run_folder, submitted, step, {state.id for state in active}, made)
+                made.append(job)
+                save_jobs(run_folder, submitted := submitted.with_jobs(job))
+        except UserError:  # a head without workers would hold its node for nothing
+            slurm.cancel([job.id for job in made])
+            save_jobs(run_folder, replace(submitted, jobs=before.jobs if before else ()))
+            raise
     return made
 
 
@@ -73,7 +82,7 @@ def left(run_folder: Path, submitted: Submitted, active: Sequence[slurm.JobState
     study = submitted.read_study()
     kinds = {job.id: job.kind for job in submitted.jobs}
     under_way = {kinds[state.id] for state in active if state.id in kinds}
-    state = _state(run_folder)
+    state = run_state(run_folder)
     if state is not None and state.status == "finished":
         return []
     if state is not None and state.search_finished and study.engine != "serial":
@@ -156,7 +165,8 @@ def _submit(run_folder: Path, submitted: Submitted, step: Step, active: set[str]
     return Job(id=job_id, kind=step.kind, tasks=step.tasks, submitted_s=time.time())
 
 
-def _state(run_folder: Path) -> RunState | None:
+def run_state(run_folder: Path) -> RunState | None:
+    """After the last event of the run's journal; None where it has none yet. Raises UserError."""
     path = run_folder / JOURNAL_NAME
     if not path.is_file() or not path.stat().st_size:
         return None

@@ -51,7 +51,12 @@ def do_job(kind: JobKind, run_folder: Path, submitted: Submitted, environ: Mappi
 
 def _search(run_folder: Path, submitted: Submitted, study: Study, profile: Profile) -> None:
     from bench.cluster.head import HeadCluster
+    from bench.cluster.submit import run_state
 
+    state = run_state(run_folder)
+    if state is not None and state.search_finished:  # started again, or by hand: no worker would come
+        print("The search is over.", flush=True)
+        return
     again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
     earlier = [job for job in submitted.jobs if job.kind == "head" and job.id != os.environ.get("SLURM_JOB_ID")]
     call = {"call_workers": partial(_call_workers, run_folder)} if again or earlier else {}

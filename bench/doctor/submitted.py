@@ -90,7 +90,10 @@ def _submit(gathering: Gathering, machine: Machine, nodes: int, meet_s: float) -
         sha256=gathering.share(),
     )
     gathering.open(plan)
-    return slurm.submit(path)
+    try:
+        return slurm.submit(path)
+    except UserError as error:
+        raise UserError(slurm.in_site_file(str(error))) from None
 
 
 def _watched(gathering: Gathering, job: str, nodes: int, wait_s: float, grace_s: float, say: Say) -> list[Line]:
@@ -159,8 +162,7 @@ class _Watch:
             self._ended = now
         waiting = [state for state in found if state.state == "PENDING"]
         if waiting:
-            reason = slurm.explain(waiting[0].reason) if waiting[0].reason else "not scheduled yet"
-            self._tell(f"{len(waiting)} of {self._nodes} wait: {reason}")
+            self._tell(f"{len(waiting)} of {self._nodes} wait: {_why(waiting[0])}")
 
     def _tell(self, words: str) -> None:
         if words != self._said:
@@ -179,12 +181,16 @@ def _clock(plan: Plan, report: Report, read_s: float) -> Line:
     return replace(clock.skew("clock: login", {report.node: ahead_s}), node=report.node)
 
 
+def _why(state: slurm.JobState) -> str:
+    """It waits."""
+    return slurm.in_site_file(slurm.explain(state.reason)) if state.reason else "not scheduled yet"
+
+
 def _absent(gathering: Gathering, watch: _Watch, task: int) -> Line:
     state = watch.states.get(task)
     node = (state.node if state is not None else None) or f"task {task}"
     if state is not None and state.state == "PENDING" and watch.waited:
-        why = slurm.explain(state.reason) if state.reason else "not scheduled yet"
-        line = failed("job", f"still waits: {why}", "wait longer with --wait, or ask for less in the site file")
+        line = failed("job", f"still waits: {_why(state)}", "wait longer with --wait, or ask for less in the site file")
     else:
         ended = state.state if state is not None else "unknown"
         line = failed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bench.doctor.line import Line, Status
@@ -17,15 +17,22 @@ WORDS: dict[Status, tuple[str, str]] = {
 
 
 def table(lines: Sequence[Line], title: str) -> Table:
-    """What can be done stands behind what was found. A column tells the node where any line has one."""
+    """What can be done stands behind what was found. A column tells the node where any line has one; what several nodes
+    say alike shares a row."""
     several = any(line.node for line in lines)
+    nodes: dict[Line, list[str]] = {}
+    for line in lines:
+        nodes.setdefault(replace(line, node=""), []).append(line.node or "here")
     columns = (
-        *((Column(key="node", header="node", align="left"),) if several else ()),
+        *((Column(key="node", header="node", align="left", wraps=True),) if several else ()),
         Column(key="check", header="check", align="left"),
         Column(key="status", header="status", align="left"),
         Column(key="found", header="found", align="left", wraps=True),
     )
-    rows = [(*((line.node or "here",) if several else ()), line.check, line.status, _told(line)) for line in lines]
+    rows = [
+        (*((", ".join(dict.fromkeys(where)),) if several else ()), line.check, line.status, _told(line))
+        for line, where in nodes.items()
+    ]
     return Table(name="doctor", title=title, columns=columns, rows=tuple(rows), identity=len(columns) - 2)
 
 

@@ -26,6 +26,9 @@ from bench.events import (
 from bench.space import plain
 from bench.training import EpochResult, TrialFailed
 
+ASK_S = 2.0
+"""How often a replay in which nothing happens is asked whether it is over."""
+
 STALL_S = 120.0
 """A search in which no trial runs and nothing happens for so long has stalled."""
 
@@ -43,15 +46,15 @@ class JournalCallback(Callback):
         session: Session,
         *,
         gate: Any | None,
-        recorded: int,
         model_based: Mapping[str, bool] | None,
         waiting: Callable[[], bool],
         discard: Callable[[str], None],
     ) -> None:
         self._session = session
         self._gate = gate
-        self._to_replay = recorded
         self._unacknowledged: TuneTrial | None = None
+        self._caught_up = gate is None
+        self._asked_s = time.monotonic()
         self._model_based = model_based
         self._waiting = waiting
         self._discard = discard
@@ -66,14 +69,18 @@ class JournalCallback(Callback):
 
     @property
     def _replaying(self) -> bool:
-        return self._to_replay > 0 or self._unacknowledged is not None
+        return not self._caught_up
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self._announce(trials)
         if self._gate is not None and self._unacknowledged is not None and not self._unacknowledged.is_saving:
             self._unacknowledged = None
-            self._to_replay = ray.get(self._gate.processed.remote())
-            if not self._replaying:
+            left = ray.get(self._gate.processed.remote())  # also of a trial that came late, for which nobody waits
+            if self._replaying and not left:
+                self._catch_up(trials)
+        elif self._gate is not None and self._replaying and time.monotonic() - self._asked_s > ASK_S:
+            self._asked_s = time.monotonic()
+            if not ray.get(self._gate.awaited.remote()):
                 self._catch_up(trials)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
@@ -114,10 +121,9 @@ class JournalCallback(Callback):
             self._unacknowledged = trial
             return
         if self._replaying:
-            self._to_replay = 0
             self._session.warn(
-                f"Resuming could not repeat every decision: trial {trial} went another way than recorded, so "
-                "some epochs are trained anew; what was spent on them before stays charged."
+                f"Resuming could not repeat every decision: trial {trial} went another way than recorded; where epochs "
+                "are trained anew, what was spent on them before stays charged."
             )
             self._catch_up(trials)
         worker = str(result[WORKER])
@@ -165,18 +171,22 @@ class JournalCallback(Callback):
         if self._session.trial(name).ended:  # a failed one that is resumed finishes at once
             return
         pointer = Pointer.read(Path(trial.checkpoint.path)) if trial.checkpoint else Pointer(name, 0)
+        epoch = pointer.epoch
+        if self._gate is not None and not self._session.strategy.copies:
+            epoch = max(epoch, self._session.trial(name).epochs)  # it may have recorded results to ask for yet
         if pointer.trial != name:
             self._emit(
                 TrialReconfigured(
                     **self._now(trial), donor=pointer.trial, donor_epoch=pointer.epoch, config=plain(trial.config)
                 )
             )
-        self._session.start_trial(name, pointer.epoch)
+        self._session.start_trial(name, epoch)
         self._spent_until_s[name] = self._now_s()
         self._progress_s = time.monotonic()
 
     def _catch_up(self, trials: list[TuneTrial]) -> None:
         """The replay is over: say what goes on now, and end in the journal what has ended meanwhile."""
+        self._caught_up = True
         for trial in trials:
             if trial.status == TuneTrial.RUNNING:
                 self._note_started(trial)

@@ -40,7 +40,6 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
         callback = JournalCallback(
             session,
             gate=gate,
-            recorded=len(recorded),
             model_based=plan.model_based,
             waiting=cluster.waiting,
             discard=partial(_discard, checkpoints, keep=session.strategy.copies),

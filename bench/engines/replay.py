@@ -9,14 +9,13 @@ checkpoint.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.events import FINAL_TRIAL, EpochFinished, Event, State, TrialEnded
 
 STUCK_S = 10.0
-"""A replay in which the next result's trial does not ask for it for so long has taken another turn than the record."""
+"""A trial that does not ask for so long for the result that is next is passed over: it runs later than it did."""
 
 
 @dataclass(frozen=True)
@@ -48,36 +47,53 @@ class ReplayGate:
     """Hands recorded results to the trials that ask, one at a time and in the recorded order.
 
     Runs as a Ray actor: `next` is called by the trials, `processed` by the driver once a decision has been carried out.
+    A trial that does not ask when it is its turn is passed over, and gets its results when it does: it may have no
+    devices yet, where there are fewer than before.
     """
 
     def __init__(self, results: Iterable[Recorded]) -> None:
-        self._queue = deque(results)
+        self._left = list(results)
+        self._absent: set[str] = set()
         self._in_flight = False
         self._changed = asyncio.Condition()
 
     async def next(self, trial: str, config: Mapping[str, float | int]) -> Recorded | None:
-        """The trial's next recorded result, when its turn has come; None once there are no more of anyone's, or where
-        the trial now has another configuration than was recorded."""
+        """The trial's next recorded result, when its turn has come; None once there are no more of anyone who is there,
+        or where the trial now has another configuration than was recorded."""
         async with self._changed:
-            while self._queue:
-                head = self._queue[0]
-                if head.trial == trial and not self._in_flight:
-                    if head.config is not None and dict(head.config) != dict(config):
-                        self._queue = deque(r for r in self._queue if r.trial != trial)
+            self._absent.discard(trial)
+            while (turn := self._turn()) is not None:
+                if turn.trial == trial and not self._in_flight:
+                    if turn.config is not None and dict(turn.config) != dict(config):
+                        self._left = [r for r in self._left if r.trial != trial]
                         self._changed.notify_all()
                         return None
                     self._in_flight = True
-                    return self._queue.popleft()
+                    self._left.remove(turn)
+                    return turn
                 try:
                     await asyncio.wait_for(self._changed.wait(), STUCK_S)
                 except TimeoutError:
-                    if self._queue and self._queue[0] is head and not self._in_flight:
-                        self._queue.popleft()  # nobody will come for it
+                    if self._turn() is turn and not self._in_flight:
+                        self._absent.add(turn.trial)
+                        self._changed.notify_all()
             return None
 
     async def processed(self) -> int:
-        """The driver has carried out the decision on the last result. Returns how many results are left."""
+        """The driver has carried out the decision on the last result. Returns how many results are left of trials that
+        are there."""
         async with self._changed:
             self._in_flight = False
             self._changed.notify_all()
-            return len(self._queue)
+            return self._awaited()
+
+    async def awaited(self) -> int:
+        """How many results are left of trials that are there, one that is being carried out with them."""
+        async with self._changed:
+            return self._awaited() + self._in_flight
+
+    def _awaited(self) -> int:
+        return sum(result.trial not in self._absent for result in self._left)
+
+    def _turn(self) -> Recorded | None:
+        return next((result for result in self._left if result.trial not in self._absent), None)

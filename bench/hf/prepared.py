@@ -158,6 +158,7 @@ def _publish(folder: Path, fill: Callable[[Path], None]) -> None:
     folder holds the same and stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    draft.chmod(folder.parent.stat().st_mode)  # for whoever may use the folder around it; a draft is its maker's alone
     try:
         fill(draft)
         try:

@@ -118,11 +118,15 @@ def test_all_runs_stand_in_a_table_unfinished_ones_first(
     assert found["runs"][-1]["allocated_device_min"] == pytest.approx((24 + 22) / 60)
 
 
-def test_nothing_at_all_is_said(sweepmark: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_at_all_is_said(
+    tmp_path: Path, sweepmark: Call, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sweepmark("status") == 0
     assert "None yet" in capsys.readouterr().out
     assert sweepmark("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["runs"] == []
+    assert call("status", "--results", tmp_path / "typo", monkeypatch=monkeypatch) == 2
+    assert f"There is no folder {tmp_path / 'typo'}: " in capsys.readouterr().err
     assert sweepmark("status", "nothing") == 2
     assert "There are no runs" in capsys.readouterr().err
 

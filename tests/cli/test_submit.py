@@ -118,6 +118,7 @@ def test_trials_of_several_devices(
         (("asha", "--profile", "v100", "--devices", "9"), "--devices 9 cannot be had on each node"),
         (("asha", "--profile", "v100", "--trial-devices", "16"), "A trial cannot have 16 devices on 1 nodes of 8"),
         (("manual", "--profile", "v100", "--trial-devices", "16"), "A trial cannot have 16 devices on 1 nodes of 8"),
+        (("asha", "--profile", "v100", "--nodes", "2", "--trial-devices", "16"), "The winner is retrained on one node"),
         (("asha", "--profile", "cpu", "--site", "nowhere.toml"), "There is no site file nowhere.toml"),
         (("asha", "--profile", "cpu"), "sbatch"),
     ],
@@ -161,6 +162,22 @@ def test_a_wrong_site_file_is_one_sentence(line: str, said: str, tmp_path: Path)
     with pytest.raises(UserError) as caught:
         load_site(path)
     assert said in str(caught.value)
+    assert "Value error" not in str(caught.value)
+
+
+def test_a_site_file_that_contradicts_itself_is_told_so_in_the_sites_words(tmp_path: Path) -> None:
+    from bench.errors import UserError
+
+    path = tmp_path / "site.toml"
+    path.write_text('schema_version = 1\nenvironment = "/a"\ncontainer = "/b"\n')
+    with pytest.raises(UserError) as caught:
+        load_site(path)
+    assert str(caught.value) == f"{path}: give either 'environment' or 'container'."
+    path.write_text('schema_version = 1\nwarn_s = "soon"\n')
+    with pytest.raises(UserError) as caught:
+        load_site(path)
+    assert str(caught.value).startswith(f"{path}: warn_s: ")
+    assert str(caught.value).endswith(": correct that key.")
 
 
 def test_the_example_in_the_docs_is_a_site() -> None:

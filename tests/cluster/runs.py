@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 from bench.cluster import slurm
 from bench.cluster.jobs import JobKind, Submitted, load_jobs
 from bench.cluster.meeting import BEAT_S
+from bench.cluster.scripts import script
 from bench.cluster.slurm import JobState
 from bench.cluster.watch import run_events
 from bench.events import EpochFinished, Event, TrialStarted, WorkLost
@@ -40,7 +41,7 @@ E = TypeVar("E", bound=Event)
 T = TypeVar("T")
 
 
-def until(what: str, found: Callable[[], T | None], within_s: float = 120.0) -> T:
+def until(what: str, found: Callable[[], T | None], within_s: float = 200.0) -> T:
     """The first truth that `found` gives. Raises TimeoutError."""
     deadline_s = time.monotonic() + within_s
     while not (value := found()):
@@ -129,7 +130,7 @@ class ClusterRun:
         which: Callable[[E], bool] = lambda event: True,
         *,
         after_s: float = 0.0,
-        within_s: float = 120.0,
+        within_s: float = 200.0,
     ) -> E:
         """The first such event after a time, once it is there."""
 
@@ -167,9 +168,10 @@ class ClusterRun:
         doomed = [pid for pid, command in self.processes_of(job_id, task).items() if only in command]
         assert doomed, self.processes_of(job_id, task)
         now_s = time.time()
-        for pid in doomed:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # at once: none is to see another's end
+            for pid in doomed:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
         self.killed += 1
         return now_s
 
@@ -205,11 +207,23 @@ class ClusterRun:
             until("its processes to end", gone, 10.0)
         left = [p for p in processes({MARK: self.name}).values() if p.marked]
         assert not left, left
+        self.sweep()
         assert not [*self.scratch.glob("sw-*"), *self.scratch.glob("ray-*")]
         assert not list(self.folder.rglob("*.tmp"))
         assert not list(self.folder.rglob(".draft-*"))
         for name in ("token", "head.json", "tune"):
             assert not (self.folder / "slurm" / name).exists()
+
+    def sweep(self) -> None:
+        """The next job on a node clears away what those left that were killed with all their processes: one that does
+        nothing else."""
+        nodes = {path.read_text(encoding="utf-8").strip() for path in self.scratch.glob("sw-*/.node")}
+        assert len(nodes) <= self.killed
+        path = self.place / "sweep.sh"
+        site = replace(self.submitted.site, sbatch=())
+        path.write_text(script(site, [f"--output={os.devnull}"], ["--version"], results=self.results))
+        jobs = [slurm.submit(path, f"--nodelist={node}") for node in nodes]
+        until("nodes to be swept", lambda: not any(state.active for state in slurm.states(jobs)), 60.0)
 
     def paid(self, record: Record) -> None:
         """What SLURM gave its jobs is what the run says it cost."""
@@ -290,5 +304,11 @@ class Campaign(Generic[T]):
         return self._futures[name].result()
 
     def close(self) -> None:
+        """Waits for those that have begun."""
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
+
+    def all(self) -> list[T]:
+        """What those told that came to their end."""
+        over = [future for future in self._futures.values() if future.done() and not future.cancelled()]
+        return [future.result() for future in over if future.exception() is None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cluster import slurm
-from bench.cluster.slurm import ENDED, JobState, explain
+from bench.cluster.slurm import ENDED, JobState, explain, in_site_file
 from bench.errors import UserError
 
 Fake = Callable[..., Path]
@@ -279,3 +280,13 @@ def test_requeue(fake: Fake) -> None:
 )
 def test_reasons_in_words(reason: str, words: str) -> None:
     assert words in explain(reason)
+
+
+def test_advice_for_a_command_without_options_of_jobs_names_the_site_file() -> None:
+    """Whatever advice there is: none of submit's own options is left."""
+    advice = [*slurm._REASONS.values(), *(remedy for _, _, remedy in slurm._REFUSALS)]
+    for told in map(in_site_file, advice):
+        assert not re.search(r"--(partition|account|time)|cancel it and", told), told
+    assert in_site_file("wait, or choose another --account") == "wait, or set another 'account' in the site file"
+    assert in_site_file(explain("Priority")) == "other jobs come first"
+    assert explain("Priority") == "other jobs come first: a run submitted with a smaller --time may start earlier"

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.doctor import doctor
+from bench.cluster.site import Site
 from bench.doctor import here
 from bench.doctor.line import Check, failed, make, passed
 from bench.errors import UserError
@@ -54,7 +55,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Check]:
 
 def test_a_failure_is_exit_status_1_and_a_check_that_crashes_is_one(told: list[Check], tmp_path: Path) -> None:
     told.append(Check(name="a", lines=lambda: [passed("a", "fine")]))
-    words = ["--profile", "cpu", "--results", str(tmp_path)]
+    words = ["--profile", "cpu", "--results", str(tmp_path), "--all"]
     whole = CliRunner().invoke(doctor, words)
     assert (whole.exit_code, whole.stdout.splitlines()[-1]) == (0, "1 passed, 0 warnings, 0 failed")
     told.append(Check(name="b", lines=lambda: [failed("b", "broken", "mend it")]))
@@ -63,6 +64,21 @@ def test_a_failure_is_exit_status_1_and_a_check_that_crashes_is_one(told: list[C
     assert (broken.exit_code, broken.stdout.splitlines()[-1]) == (1, "1 passed, 0 warnings, 2 failed")
     assert "broken → mend it" in broken.stdout
     assert "ZeroDivisionError" in broken.stdout
+
+
+def test_what_passed_is_counted_and_shown_where_it_is_asked_for(told: list[Check], tmp_path: Path) -> None:
+    told.append(Check(name="a", lines=lambda: [passed("a", "fine as it is")]))
+    words = ["--profile", "cpu", "--results", str(tmp_path)]
+    title, last = CliRunner().invoke(doctor, words).stdout.splitlines()
+    assert title.startswith("Pre-flight of this ")
+    assert last == "1 passed, 0 warnings, 0 failed"
+    told.append(Check(name="b", lines=lambda: [failed("b", "broken", "mend it")]))
+    short = CliRunner().invoke(doctor, words).stdout
+    assert "broken → mend it" in short
+    assert "fine as it is" not in short
+    assert "fine as it is" in CliRunner().invoke(doctor, [*words, "--all"]).stdout
+    whole = json.loads(CliRunner().invoke(doctor, [*words, "--json"]).stdout)
+    assert [line["check"] for line in whole["lines"]] == ["a", "b"]
 
 
 def test_a_job_that_cannot_be_submitted_hides_nothing_else(
@@ -112,6 +128,20 @@ def test_a_node_without_an_own_address_fails_in_a_job_alone(tmp_path: Path, monk
     assert (line.status, line.found) == ("warn", "The host name has no address")
     (line,) = make(Check(name="ports", lines=lambda: here.address(machine(tmp_path), {"SLURM_JOB_ID": "7"})))
     assert (line.status, line.remedy) == ("fail", "name the interface")
+
+
+def test_an_address_that_the_site_sets_makes_the_login_nodes_own_matter_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loopback(site: object) -> str:
+        raise UserError("The host name login has the address 127.0.1.1: name the interface.")
+
+    monkeypatch.setattr(here, "node_address", loopback)
+    setup = ("export SWEEPMARK_NODE_ADDRESS=$(hostname -I | cut -d' ' -f1)",)
+    (line,) = here.address(machine(tmp_path, site=Site(setup=setup)), {})
+    assert line.status == "pass"
+    (line,) = here.address(machine(tmp_path, site=Site(setup=("module purge",))), {})
+    assert line.status == "warn"
 
 
 def test_a_torch_that_cannot_be_imported_is_a_failure_not_a_crash(

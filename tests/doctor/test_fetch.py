@@ -179,6 +179,7 @@ def test_from_the_hub_to_an_offline_run(node: Node, hub: FakeHub, tmp_path: Path
     assert "model.safetensors in models--a--tiny has changed" in checked.stderr
     assert "tokenizer.json in models--a--tiny is missing" in checked.stderr
     assert "train.arrow in a___squad has changed" in checked.stderr
+    assert " fetch hubby`, on a node with internet" in checked.stderr
     assert "Traceback" not in checked.stderr
 
     hub.damage = {(MODEL, "model.safetensors"): 1}

@@ -62,6 +62,16 @@ def test_the_summary_counts() -> None:
     assert json.loads(json.dumps(data))["lines"][3]["remedy"] == "ask"
 
 
+def test_what_several_nodes_say_alike_shares_a_row_that_names_them() -> None:
+    lines = [
+        Line(check="job", status="fail", found="ended", remedy="see", node=node) for node in ("node1", "node2", "node3")
+    ]
+    other = Line(check="job", status="fail", found="ended otherwise", remedy="see", node="node4")
+    rows = table([*lines, other, warned("hub", "bare", "fetch")], "Pre-flight").rows
+    assert [row[0] for row in rows] == ["node1, node2, node3", "node4", "here"]
+    assert last_line(lines) == "0 passed, 0 warnings, 3 failed"
+
+
 def test_the_table_shows_every_line_with_its_remedy_and_no_control_characters() -> None:
     lines = [passed("a", "fine"), Line(check="d", status="fail", found="bad \x1b[31m", remedy="ask", node="node2")]
     console = Console(width=80, record=True, force_terminal=False)

@@ -106,7 +106,7 @@ def test_one_that_waits_too_long_says_why_and_is_cancelled(played: Played, tmp_p
     played.state, played.reason = "PENDING", "Priority"
     lines = played.run(tmp_path, wait_s=0.3)
     assert all(line.status == "fail" and "other jobs come first" in line.found for line in lines)
-    assert any("2 of 2 wait: other jobs come first" in words for words in played.said)
+    assert "2 of 2 wait: other jobs come first" in played.said, "without advice about a --time, which doctor lacks"
     assert played.cancelled == ["7"]
 
 
@@ -123,10 +123,10 @@ def test_ctrl_c_cancels_it_and_leaves_nothing(played: Played, tmp_path: Path, mo
 
 def test_a_refused_job_leaves_nothing(played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(script: Path, *options: str) -> str:
-        raise UserError("SLURM refused the job: choose another --account.")
+        raise UserError("SLURM refused the job: `sinfo -s` lists the partitions: choose one with --partition.")
 
     monkeypatch.setattr(slurm, "submit", refuse)
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(UserError, match=r"refused.*: set 'partition' in the site file"):
         played.run(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert played.cancelled == []

@@ -54,11 +54,21 @@ def test_another_configuration_is_trained_anew() -> None:
     asyncio.run(play())
 
 
-def test_a_result_that_nobody_comes_for_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_does_not_come_is_passed_over_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "STUCK_S", 0.01)
 
     async def play() -> None:
-        assert await ReplayGate(RESULTS).next("2", B) == RESULTS[1]
+        gate = ReplayGate(RESULTS)
+        assert await gate.next("2", B) == RESULTS[1]
+        assert await gate.awaited() == 1, "that of trial 2 is being carried out"
+        assert await gate.processed() == 0, "nobody waits for those of trial 1"
+        assert await gate.next("2", B) is None, "it trains on"
+        assert await gate.awaited() == 0
+        assert await gate.next("1", A) == RESULTS[0], "it got its devices later"
+        assert await gate.processed() == 1
+        assert await gate.next("1", A) == RESULTS[2]
+        assert await gate.processed() == 0
+        assert await gate.next("1", A) is None
 
     asyncio.run(play())
 

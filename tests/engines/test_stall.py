@@ -25,7 +25,7 @@ def test_the_callback_ends_a_search_in_which_all_trials_wait(monkeypatch: pytest
 
     session: Any = SimpleNamespace()
     callback = ray_journal.JournalCallback(
-        session, gate=None, recorded=0, model_based=None, waiting=lambda: False, discard=lambda trial: None
+        session, gate=None, model_based=None, waiting=lambda: False, discard=lambda trial: None
     )
     waiting = SimpleNamespace(trial_name="0002", status="PAUSED", is_finished=lambda: False)
     callback.on_step_end(1, [waiting])
@@ -40,7 +40,7 @@ def test_a_search_that_waits_for_devices_has_not_stalled() -> None:
 
     session: Any = SimpleNamespace()
     callback = ray_journal.JournalCallback(
-        session, gate=None, recorded=0, model_based=None, waiting=lambda: True, discard=lambda trial: None
+        session, gate=None, model_based=None, waiting=lambda: True, discard=lambda trial: None
     )
     callback._progress_s -= 10 * ray_journal.STALL_S
     callback.on_step_end(1, [SimpleNamespace(trial_name="0002", status="PENDING", is_finished=lambda: False)])
@@ -60,7 +60,7 @@ def test_a_trial_that_starts_in_the_step_that_suggested_it_is_announced_first() 
         clock=SimpleNamespace(now_s=lambda: 0.0),
     )
     callback = ray_journal.JournalCallback(
-        session, gate=None, recorded=0, model_based=None, waiting=lambda: False, discard=lambda trial: None
+        session, gate=None, model_based=None, waiting=lambda: False, discard=lambda trial: None
     )
 
     class Suggested(SimpleNamespace):
