@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 from bench.errors import UserError
 from bench.events import SCHEMA_VERSION, Event
@@ -95,16 +96,22 @@ class Journal:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         _drop_torn_line(path)
         self._durable = durable
-        self._file = path.open("a", encoding="utf-8")
+        # Unbuffered: what a full disk did not take must not reach it later, behind the run's back.
+        self._file: IO[bytes] = path.open("ab", buffering=0) if durable else path.open("ab")
 
     def append(self, event: Event) -> None:
-        """Write and flush one event. Raises UserError where the disk is full."""
+        """Write one event, whole or not at all. Raises UserError where the disk is full."""
+        line = memoryview(f"{encode(event)}\n".encode())
+        before = self._file.tell() if self._durable else 0
         try:
-            self._file.write(encode(event) + "\n")
+            while line:
+                line = line[self._file.write(line) :]
             if self._durable:
-                self._file.flush()
                 os.fsync(self._file.fileno())
         except OSError as error:
+            if self._durable:
+                with suppress(OSError):
+                    self._file.truncate(before)
             raise UserError(
                 f"Cannot write the journal {self._file.name} ({error.strerror}): free some space, then run the "
                 "same command again to go on."

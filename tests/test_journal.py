@@ -109,3 +109,19 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         journal.append(EPOCH)
+
+
+def test_what_a_full_disk_did_not_take_does_not_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "events.jsonl"
+    journal = Journal(path)
+    journal.append(started())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError):
+            journal.append(EPOCH)
+    journal.append(Heartbeat(at_s=20.0))
+    journal.close()
+    assert [event.kind for event in read_journal(path)] == ["run_started", "heartbeat"]

@@ -105,6 +105,7 @@ def workers(run: ClusterRun) -> Faults:
     lose("worker's process killed", f"its job ends with it; {elsewhere}",
          lambda worker, task: run.kill(worker, task, only="job worker"))  # fmt: skip
     lose("all of a worker's processes killed", elsewhere, run.kill)
+    until("SLURM to see it", lambda: sum(state.active for state in run.states("worker")) == 2)
     assert run.resume() == ["worker"]
     assert len(run.submitted.jobs[-1].tasks) == 3
     lose("worker's script killed", f"its job ends with it; {elsewhere}", kill_script)
@@ -167,8 +168,9 @@ def nodes(run: ClusterRun) -> Faults:
     faults: Faults = []
 
     def lose(name: str, happened: str, at_s: float) -> None:
-        recovery_s = run.recovery_s(at_s)
         joined_s = run.event(GrantOpened, after_s=at_s).at_s
+        # Not that of the trial that was lost, which may have others before it in the queue.
+        recovery_s = run.event(TrialStarted, after_s=joined_s).at_s - at_s
         happened = f"{happened}; it is back after {joined_s - at_s:.0f} s"
         faults.append(Fault(name=name, happened=happened, at_s=at_s, recovery_s=recovery_s))
 
@@ -177,6 +179,7 @@ def nodes(run: ClusterRun) -> Faults:
     at_s = time.time()
     slurm.cancel([f"{run.worker_of(2)}_2"])
     run.midway(task=1, after_s=at_s)
+    until("the other worker to end", lambda: [s.task for s in run.states("worker") if s.active] == [1])
     assert run.resume() == ["worker"]
     run.cluster.scontrol("release", run.job("worker"))
     joined_s = run.event(GrantOpened, after_s=at_s).at_s
@@ -191,7 +194,7 @@ def nodes(run: ClusterRun) -> Faults:
     nothing = run.place / "nothing.sh"
     nothing.write_text("#!/bin/sh\nsleep 1\n", encoding="utf-8")
     slurm.submit(nothing, "--partition=gpu", "--nodelist=node3", "--exclusive", f"--output={os.devnull}")
-    again = "its trial waits for a node, and SLURM starts the worker again"
+    again = "its trial queues again, and SLURM starts the worker again"
     lose("worker preempted", again, at_s)
 
     run.midway(task=1, after_s=time.time())

@@ -2,7 +2,7 @@
 {% for option in options -%}
 #SBATCH {{ option }}
 {% endfor -%}
-# Written by `sweepmark submit`, and again by each `sweepmark resume`: change the site file, not this.
+# Written by `sweepmark submit`, and again by `sweepmark resume`: change the site file and submit again.
 
 export SWEEPMARK_STARTED_S=$(date +%s.%N)
 scratch= job=
