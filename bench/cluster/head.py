@@ -108,6 +108,7 @@ class HeadCluster:
                 self._over = True
                 self._meeting.withdraw(over=True)
                 poll(lambda: True if not watch.holding else None, deadline_s=LEAVE_S)
+            self._meeting.forget_all()
         finally:
             shutil.rmtree(self._tune, ignore_errors=True)
 

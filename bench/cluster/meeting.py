@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -113,6 +114,10 @@ class Meeting:
         """Of a worker that has left, and is accounted for."""
         with suppress(OSError):
             self._path(held).unlink()
+
+    def forget_all(self) -> None:
+        """Of workers, once the search is over: also what one left that was killed while it wrote."""
+        shutil.rmtree(self._workers, ignore_errors=True)
 
     def write_held(self, held: Held) -> None:
         try:
