@@ -163,6 +163,7 @@ def test_watching_ends_with_the_run(
     tmp_path: Path, sweepmark: Call, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")  # on a dumb one nothing is drawn twice
     log = RunLog(folder_of(tmp_path, SERIAL))
     for event in under_way(SERIAL, ended_s=ended_s()):
         log.emit(event)
