@@ -182,3 +182,23 @@ def test_a_site_file_that_contradicts_itself_is_told_so_in_the_sites_words(tmp_p
 
 def test_the_example_in_the_docs_is_a_site() -> None:
     assert isinstance(load_site(Path("docs/site.example.toml")), Site)
+
+
+def test_jobs_of_a_submit_that_is_refused_midway_are_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs = {
+        "sbatch": 'case "$*" in *head.sh*) echo 71;; *) echo "sbatch: error: no such feature" >&2; exit 1;; esac',
+        "squeue": "exit 0",
+        "scancel": f'echo "$*" >>{tmp_path}/cancelled',
+        "scontrol": "exit 0",
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    results = tmp_path / "results"
+    assert call("submit", "asha", "--profile", "v100", "--results", results, monkeypatch=monkeypatch) == 2
+    assert "no such feature" in capsys.readouterr().err
+    assert (tmp_path / "cancelled").read_text().split()[-1] == "71", "a head without workers waits for nothing"
+    assert not list(results.glob("runs/[!.]*"))

@@ -125,3 +125,11 @@ def test_an_unreachable_hub_is_told_with_the_remedy(
     path.write_text(json.dumps(generate(120, 7)), encoding="utf-8")
     with pytest.raises(UserError, match="--model DIR"):
         prepare(dataclasses.replace(task, dataset=path))
+
+
+def test_what_is_cached_in_a_team_s_folder_is_the_team_s(tmp_path: Path) -> None:
+    team = tmp_path / "team"
+    team.mkdir()
+    team.chmod(0o775)
+    prepared._publish(team / "data", lambda draft: (draft / "x").touch())
+    assert (team / "data").stat().st_mode & 0o777 == 0o775
