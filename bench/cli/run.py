@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.simulation_options import cluster_options, space_options
+from bench.cli.simulation_options import cluster_options, training_options
 from bench.study import ENGINES
 
 if TYPE_CHECKING:
@@ -34,19 +34,7 @@ class _Run(click.Command):
 )
 @click.option("--engine", type=click.Choice(ENGINES), help="virtual: on recorded curves. Default: for real.")
 @click.option("--profile", metavar="NAME", help="Hardware profile. Default: this machine's own.")
-@click.option("--workload", metavar="NAME", help="See `sweepmark workloads`. Default: tiny-squad.")
-@click.option("--recipe", metavar="NAME", help="How it is trained: qa or workshop. Default: qa.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds.")
-@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs, from --seed upwards.")
-@click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's.")
-@click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none.")
-@space_options
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable.")
-@click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's.")
-@click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's.")
-@click.option("--dataset-name", metavar="TEXT", help="What reports call that data set.")
-@click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file.")
+@training_options
 @click.option("--devices", type=click.IntRange(min=1), help="Devices to hold. Default: a node of the profile.")
 @cluster_options
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where runs go.")

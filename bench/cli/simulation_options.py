@@ -1,10 +1,11 @@
-"""Options of a simulated cluster, shared by every command that simulates, and the studies that they ask for."""
+"""Options that commands share: of what is trained, and of a simulated cluster; and the studies that these ask for."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -78,10 +79,31 @@ STUDY = (
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A strategy's setting; repeatable."),
 )
 
+TRAINING = (
+    click.option("--workload", metavar="NAME", help="See `sweepmark workloads`. Default: tiny-squad."),
+    click.option("--recipe", metavar="NAME", help="How it is trained: qa or workshop. Default: qa."),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds."),
+    click.option(
+        "--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs, from --seed upwards."
+    ),
+    click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most."),
+    click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's."),
+    click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none."),
+    *SPACE,
+    click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable."
+    ),
+    click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's."),
+    click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's."),
+    click.option("--dataset-name", metavar="TEXT", help="What reports call that data set."),
+    click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file."),
+)
+"""What is trained, in real time."""
 
-def space_options(command: Command) -> Command:
-    """Give a command the overrides of the search space."""
-    return _with(SPACE, command)
+
+def training_options(command: Command) -> Command:
+    """Give a command what says which study is trained for real."""
+    return _with(TRAINING, command)
 
 
 def cluster_options(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bench.cli.run import RESULTS
-from bench.cli.simulation_options import space_options
+from bench.cli.simulation_options import training_options
 
 ALL_AT_ONCE = "all"
 
@@ -30,19 +30,7 @@ ALL_AT_ONCE = "all"
 @click.option("--account", metavar="NAME", help="Instead of the site's.")
 @click.option("--partition", metavar="NAME", help="Instead of the site's.")
 @click.option("--time", "limit", metavar="TIME", help="Limit of each job, such as 04:00:00. Default: the site's.")
-@click.option("--workload", metavar="NAME", help="See `sweepmark workloads`. Default: tiny-squad.")
-@click.option("--recipe", metavar="NAME", help="How it is trained: qa or workshop. Default: qa.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds.")
-@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs, from --seed upwards.")
-@click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's.")
-@click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none.")
-@space_options
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable.")
-@click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's.")
-@click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's.")
-@click.option("--dataset-name", metavar="TEXT", help="What reports call that data set.")
-@click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file.")
+@training_options
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="A shared folder.")
 @click.option("--dry-run", is_flag=True, help="Show the job scripts, and submit nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on standard output, a line a run.")
