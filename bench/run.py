@@ -33,6 +33,9 @@ from bench.training import TrainingTask
 from bench.trials import RunState
 from bench.workload import load_recipe, load_workload
 
+EXIT_STALLED = 1
+"""What a program ends with whose search stalled."""
+
 RETRAIN_LEFT = "The search is over; its winner is retrained by a job of its own"
 """Why a run is interrupted whose retrain is another process's."""
 

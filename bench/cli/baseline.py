@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from bench.cli.output import results_option
+from bench.cli.run import BASELINE
 from bench.cli.runner import Runner, program, search_key
 from bench.cluster.jobs import load_jobs
 from bench.errors import UserError
@@ -15,8 +16,6 @@ from bench.profile import load_profile
 from bench.space import Choice, LogUniform
 from bench.study import Study
 from bench.workload import load_workload
-
-BASELINE = "manual"
 
 
 def missing_baseline(results: Path, study: Study) -> str | None:

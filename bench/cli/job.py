@@ -14,8 +14,6 @@ from bench.errors import UserError
 if TYPE_CHECKING:
     from bench.cluster.jobs import JobKind
 
-EXIT_STALLED = 1
-
 
 @click.command(hidden=True)
 @click.argument("kind", type=click.Choice(("serial", "task", "head", "worker", "final")))
@@ -24,7 +22,7 @@ def job(kind: JobKind, run_folder: Path) -> None:
     """Do the part of a job: KIND of the run in RUN_FOLDER. Written into job scripts by `sweepmark submit`."""
     from bench.cluster.jobs import load_jobs
     from bench.cluster.tasks import do_job
-    from bench.run import Interrupted
+    from bench.run import EXIT_STALLED, Interrupted
 
     submitted = load_jobs(run_folder)
     if submitted is None:

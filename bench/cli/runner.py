@@ -23,7 +23,7 @@ from bench.journal import JOURNAL_NAME
 from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
-from bench.run import Interrupted, plan_study, run_folder, run_study
+from bench.run import EXIT_STALLED, Interrupted, plan_study, run_folder, run_study
 from bench.strategy import GridPlan, Strategy, load_strategy
 from bench.study import EngineName, Study
 from bench.trials import RunState
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bench.curve_model import CurveModel
     from bench.curves import CurveSet
 
-EXIT_STALLED = 1
 WORKLOAD = "tiny-squad"
 RECIPE = "qa"
 

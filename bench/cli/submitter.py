@@ -13,6 +13,7 @@ import click
 
 from bench.cli.output import results_option
 from bench.cli.runner import Runner, program
+from bench.cli.submit import ALL_AT_ONCE
 from bench.cluster import slurm
 from bench.cluster.jobs import FOLDER, Job, Submitted, load_jobs
 from bench.cluster.site import limit_minutes, load_site
@@ -22,8 +23,6 @@ from bench.errors import UserError
 from bench.profile import Profile, load_profile
 from bench.run import plan_study, run_folder
 from bench.strategy import load_strategy
-
-ALL_AT_ONCE = "all"
 
 
 class Submitter(Runner):
