@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.cluster import slurm
+from bench.cluster.meeting import poll
 from bench.cluster.watch import Facts
 from bench.errors import UserError
 from bench.lock import is_held
@@ -96,9 +96,4 @@ def _open_files(process: int) -> Iterator[tuple[int, int]]:
 
 def _wait(done: Callable[[], bool], within_s: float, every_s: float) -> bool:
     """Poll a condition until it holds; False where it does not in time."""
-    deadline_s = time.monotonic() + within_s
-    while not done():
-        if time.monotonic() >= deadline_s:
-            return False
-        time.sleep(every_s)
-    return True
+    return poll(lambda: done() or None, deadline_s=within_s, every_s=every_s) is not None
