@@ -124,6 +124,26 @@ class Workload:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Computation:
+    """How the same training is computed: nothing here changes what is trained, and losses by rounding alone.
+
+    `head`: logits and loss at "all" positions, or at the "labelled" ones. `attention`, `activation`: the "model"'s own
+    code, or PyTorch's "fused" kernels. `optimiser`: AdamW as PyTorch does by "default", or "fused". `batches`: through a
+    "loader" in every epoch, or laid out once on the "device". `evaluation`: by the protocol's "batches", or several of
+    them "together". `checkpoints`: training "waits" for them, or they are written "aside". `compiled`: by torch.compile.
+    """
+
+    head: Literal["all", "labelled"] = "all"
+    attention: Literal["model", "fused"] = "model"
+    activation: Literal["model", "fused"] = "model"
+    optimiser: Literal["default", "fused"] = "default"
+    batches: Literal["loader", "device"] = "loader"
+    evaluation: Literal["batches", "together"] = "batches"
+    checkpoints: Literal["waits", "aside"] = "waits"
+    compiled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a workload is trained.
 
@@ -131,7 +151,7 @@ class Recipe:
     answer's tokens over the question's positions, as the workshop did. `padding`: to the longest of a batch or always
     to `max_tokens`. `horizon`: the schedule ends after the workload's horizon, or after the epochs asked for.
     `applies_weight_decay`, `applies_clipping`: whether the hyperparameter reaches the optimiser; where not, trials
-    still carry it, and every report says that it had no effect.
+    still carry it, and every report says that it had no effect. `computation`: how all that is computed.
     """
 
     name: str
@@ -141,6 +161,7 @@ class Recipe:
     horizon: Literal["workload", "epochs"]
     applies_weight_decay: bool
     applies_clipping: bool
+    computation: Computation = Computation()
 
 
 def workload_names() -> list[str]:
