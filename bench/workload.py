@@ -128,9 +128,10 @@ class Computation:
     """How the same training is computed: nothing here changes what is trained, and losses by rounding alone.
 
     `head`: logits and loss at "all" positions, or at the "labelled" ones. `attention`, `activation`: the "model"'s own
-    code, or PyTorch's "fused" kernels. `optimiser`: AdamW as PyTorch does by "default", or "fused". `batches`: through a
-    "loader" in every epoch, or laid out once on the "device". `evaluation`: by the protocol's "batches", or several of
-    them "together". `checkpoints`: training "waits" for them, or they are written "aside". `compiled`: by torch.compile.
+    code, or PyTorch's "fused" kernels. `optimiser`: AdamW as PyTorch does by "default", or "fused". `batches`: through
+    a "loader" in every epoch, or laid out once on the "device". `evaluation`: by the protocol's "batches", or several
+    of them "together". `checkpoints`: training "waits" for them, or they are written "aside". `compiled`: by
+    torch.compile.
     """
 
     head: Literal["all", "labelled"] = "all"
