@@ -13,16 +13,20 @@ SYNE_TUNE := syne-tune==0.16.0 huggingface_hub==2.4.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c requirements.lock
 
 STUDY_VARIABLES := STRATEGY PROFILE WORKLOAD LR_LOWER LR_UPPER BS_CHOICES WD_CHOICES EPOCHS SAMPLES DEVICES
+TUNED_VARIABLES := SPACE METRIC
 CLUSTER_VARIABLES := CURVES NODES NODE_CPUS TRIAL_DEVICES TRIAL_CPUS SPEED FAILURE_RATE LOSE_NODE \
     TIME_BUDGET QUEUE_WAIT
 RUN_VARIABLES := $(STUDY_VARIABLES) ENGINE RECIPE SEED SEEDS RESULTS FINAL_EPOCHS MODEL DATASET DATASET_NAME \
-    DEEPSPEED $(CLUSTER_VARIABLES)
+    DEEPSPEED $(TUNED_VARIABLES) TRIALS_PER_DEVICE $(CLUSTER_VARIABLES)
 SUBMIT_VARIABLES := PROFILE NODES DEVICES TRIAL_DEVICES ARRAY SITE ACCOUNT PARTITION TIME WORKLOAD RECIPE SEED SEEDS SAMPLES \
-    EPOCHS FINAL_EPOCHS LR_LOWER LR_UPPER BS_CHOICES WD_CHOICES MODEL DATASET DATASET_NAME DEEPSPEED RESULTS
+    EPOCHS FINAL_EPOCHS LR_LOWER LR_UPPER BS_CHOICES WD_CHOICES MODEL DATASET DATASET_NAME DEEPSPEED $(TUNED_VARIABLES) RESULTS
 SIMULATE_VARIABLES := $(STUDY_VARIABLES) SEED SEEDS JOBS $(CLUSTER_VARIABLES)
 PLAN_VARIABLES := $(SIMULATE_VARIABLES) BUDGET SVG
 ADVISE_VARIABLES := STRATEGY PROFILE CURVES EPOCHS SEED SEEDS JOBS BUDGET TARGET
 LEADERBOARD_VARIABLES := RESULTS SITE WRITE SVG
+STAGES_VARIABLES := PROFILE WORKLOAD RECIPE EPOCHS SEED TRIAL_DEVICES NODES MODEL DATASET RESULTS SVG
+LADDER_VARIABLES := PROFILE WORKLOAD DATASET DATASET_NAME EPOCHS RESULTS
+STARTUP_VARIABLES := PROFILE WORKLOAD RECIPE DATASET RESULTS
 REGRESS_VARIABLES := RUNS JUNIT MARKDOWN JOBS REASON
 VARIABLES := $(RUN_VARIABLES) ARRAY ACCOUNT PARTITION TIME JOBS BUDGET SVG TARGET SITE WRITE DIR BASE NEW RUNS JUNIT MARKDOWN REASON RUN TO PLACE \
     CONTAINER CONTAINER_CACHE ARGS PYTHON
@@ -48,8 +52,8 @@ step = printf '  %-46s' '$(1)'; began=$$SECONDS; \
 # $(call timed,WORDS,COMMAND): the command in the open, with its time after it.
 timed = echo '== $(1)'; began=$$SECONDS; $(2) && echo "== $(1): $$((SECONDS - began)) s"
 
-.PHONY: help setup bench submit status doctor fetch plan simulate advise curves leaderboard validate regress export container report \
-    strategies profiles probe test benchmark speed baseline test-containers test-cluster lint lock lock-containers \
+.PHONY: help setup bench submit status doctor fetch stages ladder startup plan simulate advise curves leaderboard validate regress export container \
+    report spaces strategies profiles probe test benchmark speed baseline test-containers test-cluster lint lock lock-containers \
     clean
 
 help: ## list the targets and variables
@@ -76,6 +80,15 @@ doctor: .venv/ready ## is this machine (or, with ARGS=--submit, a node) fit for 
 
 fetch: .venv/ready ## fill the hub's cache for nodes without internet: make fetch WORKLOAD=bloom560m-squad
 	@$(BIN)/sweepmark fetch $(call argument,WORKLOAD) $(ARGS)
+
+stages: .venv/ready ## what each DeepSpeed ZeRO stage costs: make stages TRIAL_DEVICES=2
+	@$(BIN)/sweepmark stages $(foreach name,$(STAGES_VARIABLES),$(call option,$(name))) $(ARGS)
+
+ladder: .venv/ready ## from the workshop's recipe to `fast`, step by step: make ladder WORKLOAD=mid-squad
+	@$(BIN)/sweepmark ladder $(foreach name,$(LADDER_VARIABLES),$(call option,$(name))) $(ARGS)
+
+startup: .venv/ready ## from a granted device to the first step, cold and warm
+	@$(BIN)/sweepmark startup $(foreach name,$(STARTUP_VARIABLES),$(call option,$(name))) $(ARGS)
 
 plan: .venv/ready ## before a device is held: what a search will need, as a Gantt chart
 	@$(BIN)/sweepmark plan $(foreach name,$(PLAN_VARIABLES),$(call option,$(name))) $(ARGS)
@@ -108,6 +121,9 @@ container: .venv/ready ## build the image of a profile and check it: make contai
 
 report: .venv/ready ## tables and comparison of the runs
 	@$(BIN)/sweepmark report $(call option,RESULTS) $(ARGS)
+
+spaces: .venv/ready ## list the search spaces, or show one: SPACE=lora
+	@$(BIN)/sweepmark spaces $(call argument,SPACE) $(ARGS)
 
 strategies: .venv/ready ## list the strategies, or show one: STRATEGY=bohb
 	@$(BIN)/sweepmark strategies $(call argument,STRATEGY) $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from bench.space import Choice, LogUniform
+from bench.spacefile import space_options
 from bench.strategy import load_strategy
 from bench.study import Study
 from bench.workload import load_workload
@@ -19,8 +19,7 @@ def command(study: Study) -> str:
     words += ["--samples", str(study.samples), "--devices", str(study.devices)]
     if study.epochs != workload.epochs:
         words += ["--epochs", str(study.epochs)]
-    for dimension in study.space.dimensions:
-        words += _bounds(dimension) if dimension != workload.search_space[dimension.name] else []
+    words += space_options(study.space, workload.search_space)
     if study.model:
         words += ["--model", study.model]
     if study.dataset_name:
@@ -29,10 +28,3 @@ def command(study: Study) -> str:
         if value != strategy.settings[name].default:
             words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return shlex.join(words)
-
-
-def _bounds(dimension: LogUniform | Choice) -> list[str]:
-    if isinstance(dimension, LogUniform):
-        return ["--lr-lower", f"{dimension.lower:g}", "--lr-upper", f"{dimension.upper:g}"]
-    option = {"batch_size": "--bs-choices", "weight_decay": "--wd-choices"}[dimension.name]
-    return [option, " ".join(f"{value:g}" for value in dimension.values)]

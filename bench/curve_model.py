@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from bench.curves import Curve, CurveSet, ModelError
 from bench.errors import UserError
+from bench.hyperparameters import Value, shown
 from bench.space import LogUniform
 
 DECIMALS = 6
@@ -111,7 +112,7 @@ class CurveModel:
         self._never = (None,) * curve_set.epochs
         self._uniforms = 3 + self._seeds + len(PHASES) + curve_set.epochs
 
-    def draw(self, config: Mapping[str, float | int], *, seed: int, trial: str) -> DrawnCurve:
+    def draw(self, config: Mapping[str, Value], *, seed: int, trial: str) -> DrawnCurve:
         """One trial: what it has in common with other trials of a run comes from `seed`, the rest from both. The same
         on every machine. Raises UserError outside of what was recorded."""
         group, i, weight = self._place(config)
@@ -141,7 +142,7 @@ class CurveModel:
             samples_per_s=tuple(rates) if times.log_samples else self._never,
         )
 
-    def mean_losses(self, config: Mapping[str, float | int]) -> tuple[float | None, ...]:
+    def mean_losses(self, config: Mapping[str, Value]) -> tuple[float | None, ...]:
         """Without noise: at a recorded configuration the geometric mean over its seeds. None from the median epoch of
         divergence where at least half of the trials diverge. Raises UserError as `draw` does."""
         group, i, weight = self._place(config)
@@ -153,7 +154,7 @@ class CurveModel:
             finite = counts[len(counts) // 2]
         return (*losses[:finite], *[None] * (len(losses) - finite))
 
-    def seconds(self, config: Mapping[str, float | int]) -> float:
+    def seconds(self, config: Mapping[str, Value]) -> float:
         """Of a trial over all epochs, without noise and without its start-up. Raises UserError as `draw` does."""
         self._place(config)
         return float(np.exp(self._times[self._size_of(config)].medians).sum())
@@ -165,44 +166,53 @@ class CurveModel:
         patterns = [np.hstack([group.levels[:, 1:, -1], group.own[:, :, -1]]) for group in self._groups.values()]
         return float(np.median(np.sqrt((np.vstack(patterns) ** 2).sum(axis=1))))
 
-    def outside(self, config: Mapping[str, float | int]) -> str | None:
+    def outside(self, config: Mapping[str, Value]) -> str | None:
         """Why a configuration lies outside of what was recorded, in one sentence; None: it does not."""
         name = self.curve_set.name
+        for key in config:
+            if key not in self._names:
+                return (
+                    f"{key} was not varied in curve set {name}, which knows {', '.join(self._names)}: leave it out of "
+                    "the space, or search for real."
+                )
         for key in self._names:
             if key not in config:
                 return f"The configuration has no {key}, which curve set {name} needs: add it."
+        if isinstance(config[self.rate], str):
+            return f"{self.rate} is {config[self.rate]!r}, which is no number: give one."
         group = self._groups.get(self._key_of(config))
         if group is None:
             for key in self._others:
                 known = sorted({dict(zip(self._others, k, strict=True))[key] for k in self._groups})
                 if config[key] not in known:
-                    values = ", ".join(f"{v:g}" for v in known)
-                    return f"{key} {config[key]:g} was not recorded in curve set {name}: choose one of {values}."
-            asked = ", ".join(f"{key} {config[key]:g}" for key in self._others)
+                    values = ", ".join(shown(v, "g") for v in known)
+                    told = shown(config[key], "g")
+                    return f"{key} {told} was not recorded in curve set {name}: choose one of {values}."
+            asked = ", ".join(f"{key} {shown(config[key], 'g')}" for key in self._others)
             return f"{asked} were not recorded together in curve set {name}: choose another combination."
-        rate, (low, *_, high) = config[self.rate], (group.rates[0], group.rates[-1])
+        rate, (low, *_, high) = float(config[self.rate]), (group.rates[0], group.rates[-1])
         if not low * (1 - SAME_RATE) <= rate <= high * (1 + SAME_RATE):
             return (
                 f"{self.rate} {rate:g} is outside of what curve set {name} holds: choose one from {low:g} to {high:g}."
             )
         return None
 
-    def _place(self, config: Mapping[str, float | int]) -> tuple[_Group, int, float]:
+    def _place(self, config: Mapping[str, Value]) -> tuple[_Group, int, float]:
         """The group, the recorded learning rate at or below, and the weight of the one above."""
         reason = self.outside(config)
         if reason is not None:
             raise UserError(reason)
         group = self._groups[self._key_of(config)]
-        x = min(max(math.log(config[self.rate]), group.x[0]), group.x[-1])
+        x = min(max(math.log(float(config[self.rate])), group.x[0]), group.x[-1])
         i = bisect_right(group.x, x) - 1
         if x == group.x[i]:
             return group, i, 0.0
         return group, i, (x - group.x[i]) / (group.x[i + 1] - group.x[i])
 
-    def _key_of(self, config: Mapping[str, float | int]) -> tuple[float | int, ...]:
+    def _key_of(self, config: Mapping[str, Value]) -> tuple[Value, ...]:
         return tuple(config[name] for name in self._others)
 
-    def _size_of(self, config: Mapping[str, float | int]) -> float | int:
+    def _size_of(self, config: Mapping[str, Value]) -> Value:
         return config[self._batch] if self._batch else 0
 
 

@@ -36,7 +36,7 @@ from bench.curves import (
 from bench.errors import UserError
 from bench.lock import hold
 from bench.seeds import child_seed
-from bench.space import LogUniform, SearchSpace
+from bench.space import LogUniform, SearchSpace, Uniform
 from bench.training import EpochResult, TrainingTask, TrialFailed
 
 PARTIAL_NAME = "curves.partial.csv"
@@ -71,12 +71,14 @@ def dense_grid(space: SearchSpace, points: int) -> list[Config]:
     """Every choice at `points` learning rates spread evenly in the logarithm, both ends of the range included."""
     axes: list[Sequence[float | int]] = []
     for d in space.dimensions:
+        if isinstance(d, Uniform):
+            raise UserError(f"Curves are recorded over learning rates and choices; {d.name} is a range: give choices.")
         if isinstance(d, LogUniform):
             step = math.log(d.upper / d.lower) / max(points - 1, 1)
             inner = [float(f"{d.lower * math.exp(i * step):.4g}") for i in range(1, points - 1)]
             axes.append([d.lower, *inner, d.upper])
         else:
-            axes.append(d.values)
+            axes.append([value for value in d.values if not isinstance(value, str)])
     return [dict(zip(space.names, point, strict=True)) for point in product(*axes)]
 
 
@@ -266,7 +268,7 @@ def _begin_worker(parent: int, gpus: SimpleQueue[str] | None) -> None:
     silence_output()
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
-    import bench.hf.trial  # noqa: F401  the imports are no part of a trial's start-up
+    from bench.hf import train_trial  # noqa: F401  the imports are no part of a trial's start-up
 
 
 def _train(task: TrainingTask, job: Job) -> Curve:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from bench.hyperparameters import Value
+
 SCHEMA_VERSION = 1
 
 State = Literal["completed", "stopped", "nan", "oom", "timeout", "failed"]
@@ -125,20 +127,20 @@ class TrialCreated:
     kind: Literal["trial_created"] = "trial_created"
     at_s: float
     trial: str
-    config: dict[str, float | int]
+    config: dict[str, Value]
     model_based: bool | None = None
     purpose: Purpose = "search"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStarted:
-    """A trial holds `devices` devices from now on, and starts after `epoch` completed epochs."""
+    """A trial holds `devices` devices, or a share of one, from now on, and starts after `epoch` completed epochs."""
 
     kind: Literal["trial_started"] = "trial_started"
     at_s: float
     trial: str
     epoch: int
-    devices: int
+    devices: int | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,7 @@ class EpochFinished:
     tokens_per_s: float | None
     device_memory_mib: float | None
     host_memory_mib: float | None
-    config: dict[str, float | int]
+    config: dict[str, Value]
     worker: str
 
 
@@ -176,7 +178,7 @@ class TrialReconfigured:
     trial: str
     donor: str
     donor_epoch: int
-    config: dict[str, float | int]
+    config: dict[str, Value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +211,7 @@ class WorkLost:
     at_s: float
     trial: str
     busy_s: float
-    devices: int
+    devices: int | float
     reason: str
 
 
@@ -228,7 +230,8 @@ class TrialSummarised:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchFinished:
-    """The search is over. `winner`: the trial with the lowest loss at full fidelity (None: no trial got there)."""
+    """The search is over. `winner`: the trial with the lowest loss, or best by the study's first metric, at full
+    fidelity (None: no trial got there)."""
 
     kind: Literal["search_finished"] = "search_finished"
     at_s: float

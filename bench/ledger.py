@@ -85,10 +85,10 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Charge:
-    """A trial segment as it was booked: `seconds` of wall time by phase on `devices` devices."""
+    """A trial segment as it was booked: `seconds` of wall time by phase on `devices` devices, or on a share of one."""
 
     trial: str
-    devices: int
+    devices: int | float
     seconds: Mapping[PhaseName, float]
 
 
@@ -125,7 +125,7 @@ class LedgerFold:
         """When each grant's devices were given back, the last time."""
         self._accounts: dict[Purpose, _Account] = {"search": _Account(), "final": _Account()}
         self._purposes: dict[str, Purpose] = {FINAL_TRIAL: "final"}
-        self._devices: dict[str, int] = {}
+        self._devices: dict[str, int | float] = {}
 
     def apply(self, event: Event) -> Charge | None:
         """Book one event. Returns the trial segment that it charges, if any.

@@ -197,10 +197,21 @@ class Profile:
     def peak_tflops(self) -> float:
         """The most that one device can do in its precision, in 10^12 operations a second: a physical limit, which no
         training reaches (0: unknown)."""
+        return self.peak_tflops_in(self.precision)
+
+    def peak_tflops_in(self, precision: Precision) -> float:
+        """The same in another precision."""
         if self.gpu is None:
             return self.cpus_per_device * (self.core_peak_tflops or 0.0)
-        peak: float | None = getattr(self.gpu.peak_tflops, self.precision)
+        peak: float | None = getattr(self.gpu.peak_tflops, precision)
         return peak or 0.0
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """What it can train in, whatever it does by itself."""
+        if self.gpu is None:
+            return ("fp32", "bf16")
+        return ("fp32", "bf16", "fp16") if self.gpu.capability >= (8, 0) else ("fp32", "fp16")
 
     @property
     def unit(self) -> Literal["GPU", "device"]:

@@ -22,8 +22,10 @@ from bench.events import (
     TrialStarted,
     WorkLost,
 )
+from bench.hyperparameters import short_name, shown
+from bench.metrics import EVAL_LOSS, METRICS
 from bench.study import Study
-from bench.trials import RunState, Trial
+from bench.trials import Incumbent, RunState, Trial
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 SHOWN_TRIALS = 14
 SHOWN_AFTER_S = 2.0
 LINE_EVERY_S = 5.0
-SHORT_NAMES = {"learning_rate": "lr", "batch_size": "bs", "weight_decay": "wd"}
 PREPARING = "Reading model and data, starting workers (about ten seconds) …"
 
 OnDone = Callable[[int, int], None]
@@ -139,12 +140,13 @@ class LiveTable:
         from rich.text import Text
 
         table = Table(title=f"{self._study.strategy} on {self._study.workload} ({self._study.recipe})", expand=False)
-        for header in ("trial", "lr", "bs", "wd", "state", "epochs", "eval loss"):
+        names = map(short_name, self._study.space.names)
+        for header in ("trial", *names, "state", "epochs", "eval loss"):
             table.add_column(header, justify="left" if header == "state" else "right")
         trials = [t for t in state.trials if t.state != "waiting"]
         hidden = max(0, len(trials) - SHOWN_TRIALS)
         for trial in trials[hidden:]:
-            best = state.incumbent is not None and state.incumbent.trial == trial.trial
+            best = state.incumbent if state.incumbent and state.incumbent.trial == trial.trial else None
             table.add_row(*self._row(trial, best), style="bold" if best else "")
         if not trials:
             return Text(PREPARING)
@@ -153,16 +155,14 @@ class LiveTable:
             *lines, table, Text(summary(self._study, state, self._unit)), Text("Ctrl-C stops and keeps everything.")
         )
 
-    def _row(self, trial: Trial, best: bool) -> tuple[str, ...]:
+    def _row(self, trial: Trial, best: Incumbent | None) -> tuple[str, ...]:
         config = trial.config
         return (
             label(trial.trial).removeprefix("trial "),
-            f"{config.get('learning_rate', 0):.3g}",
-            f"{config.get('batch_size', '')}",
-            f"{config.get('weight_decay', ''):g}",
+            *(shown(config[name], ".3g") if name in config else "" for name in self._study.space.names),
             trial.state,
             f"{trial.epochs or 0}",
-            number(trial.last_loss) + (" ← best" if best else ""),
+            number(trial.last_loss) + mark(best),
         )
 
 
@@ -171,13 +171,26 @@ def summary(study: Study, state: RunState, unit: str) -> str:
     search = [t for t in state.trials if t.purpose == "search"]
     parts = [f"{sum(t.ended for t in search)}/{study.samples} trials"]
     if state.incumbent is not None:
-        parts.append(f"best {state.incumbent.eval_loss:.4f}")
+        parts.append(f"best {best(state.incumbent)}")
     allocated, _ = state.ledger.spent()
     parts.append(f"{allocated or 0:.2f} {unit}-min")
     left_s = time_left_s(study, state)
     if left_s is not None:
         parts.append(f"about {clock_text(left_s)} left")
     return ", ".join(parts)
+
+
+def mark(incumbent: Incumbent | None) -> str:
+    """What stands beside the loss of the trial that is the incumbent."""
+    if incumbent is None:
+        return ""
+    return f" ← best: {best(incumbent)}" if incumbent.values else " ← best"
+
+
+def best(incumbent: Incumbent) -> str:
+    """The incumbent's metrics, or its loss."""
+    values = incumbent.values or {EVAL_LOSS: incumbent.eval_loss}
+    return ", ".join(METRICS[name].shown(value) for name, value in values.items())
 
 
 def time_left_s(study: Study, state: RunState, at_once: int | None = None) -> float | None:
@@ -205,7 +218,7 @@ def time_left_s(study: Study, state: RunState, at_once: int | None = None) -> fl
 def settings(trial: Trial | None) -> str:
     """A trial's configuration, in the reports' words."""
     config = trial.config if trial is not None else {}
-    return ", ".join(f"{SHORT_NAMES.get(name, name)} {value:.3g}" for name, value in config.items())
+    return ", ".join(f"{short_name(name)} {shown(value, '.3g')}" for name, value in config.items())
 
 
 def label(trial: str) -> str:

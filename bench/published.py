@@ -156,7 +156,7 @@ def published_events(strategy: str) -> list[Event]:
     now = 0.0
     for row in rows:
         name = f"{row.number:02d}"
-        events.append(TrialCreated(at_s=now, trial=name, config=row.config))
+        events.append(TrialCreated(at_s=now, trial=name, config=dict(row.config)))
         now += row.runtime_s if table.job_wall_min is not None else 0.0
         events.append(
             TrialSummarised(

@@ -26,7 +26,8 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Winner:
-    """The trial with the lowest loss at full fidelity. `edges`: hyperparameters on an edge of the search space."""
+    """The trial with the lowest loss at full fidelity, or best by the study's first metric: `eval_loss` is its loss in
+    either case. `edges`: hyperparameters on an edge of the search space."""
 
     trial: str
     number: int
@@ -180,6 +181,9 @@ def journal_sha256(path: Path) -> str:
 def encode_record(record: Record) -> bytes:
     """The record as JSON for people and machines. Raises ValueError on NaN or infinity."""
     plain = _adapter().dump_python(record, mode="json")
+    for each in (*plain["trials"], *plain["trace"]):
+        if not each["values"]:  # of the loss alone
+            del each["values"]
     return (json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1) + "\n").encode()
 
 

@@ -32,6 +32,7 @@ from bench.study import Study
 from bench.training import TrainingTask
 from bench.trials import RunState
 from bench.workload import load_recipe, load_workload
+from bench.zero import deepspeed_path
 
 EXIT_STALLED = 1
 """What a program ends with whose search stalled."""
@@ -70,7 +71,8 @@ def training_task(study: Study, profile: Profile, cache: Path) -> TrainingTask:
         cache=cache,
         model=_absolute(study.model),
         dataset=_absolute(study.dataset),
-        deepspeed=_absolute(study.deepspeed),
+        deepspeed=deepspeed_path(study.deepspeed).absolute() if study.deepspeed else None,
+        own_stages="zero_stage" in study.space.names,
     )
 
 
@@ -177,6 +179,7 @@ def _go_on(
 
 def plan_study(study: Study, strategy: Strategy) -> GridPlan | TunePlan:
     """The strategy's plan for a study. Raises UserError where it has none."""
+    strategy.check_metrics(study.metrics)
     request = Request(
         space=study.space,
         samples=study.samples,
@@ -184,6 +187,7 @@ def plan_study(study: Study, strategy: Strategy) -> GridPlan | TunePlan:
         slots=study.slots,
         seed=child_seed(study.seed, "search"),
         settings=study.settings,
+        objectives=len(study.metrics),
     )
     return strategy.plan(request)
 
@@ -198,6 +202,9 @@ def _plan(study: Study, strategy: Strategy) -> GridPlan | TunePlan:
 
 
 def _search(session: Session, plan: GridPlan | TunePlan, past: list[Event]) -> None:
+    if session.study.trials_per_device > 1:  # they share the device's CPU cores too
+        threads = max(1, session.task.threads // session.study.trials_per_device)
+        session = replace(session, task=replace(session.task, threads=threads))
     if isinstance(plan, GridPlan):
         from bench.engines import serial
 

@@ -11,7 +11,7 @@ from ray.tune.search.bohb import TuneBOHB
 from ray.tune.search.optuna import OptunaSearch
 
 from bench.space import SearchSpace
-from bench.strategy import OBJECTIVE
+from bench.strategy import OBJECTIVE, objective_names
 
 
 class BOHBSearch(TuneBOHB):
@@ -46,9 +46,12 @@ class BOHBSearch(TuneBOHB):
 
 class OptunaTPE(OptunaSearch):
     """`OptunaSearch` with Optuna's TPE sampler on the project's space. A model chooses once `n_startup_trials` trials
-    have ended. `model_based`: Tune's trial id to whether it did."""
+    have ended. `model_based`: Tune's trial id to whether it did. `objectives`: of several, good trials are those on the
+    first Pareto fronts (MOTPE: Ozaki et al. 2022)."""
 
-    def __init__(self, space: SearchSpace, *, seed: int, n_startup_trials: int, multivariate: bool) -> None:
+    def __init__(
+        self, space: SearchSpace, *, seed: int, n_startup_trials: int, multivariate: bool, objectives: int = 1
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.model_based: dict[str, bool] = {}
@@ -57,7 +60,11 @@ class OptunaTPE(OptunaSearch):
             seed=seed, n_startup_trials=n_startup_trials, multivariate=multivariate, constant_liar=True
         )
         domains = OptunaSearch.convert_search_space(space.tune())
-        super().__init__(space=domains, metric=OBJECTIVE, mode="min", sampler=sampler)
+        if objectives == 1:
+            super().__init__(space=domains, metric=OBJECTIVE, mode="min", sampler=sampler)
+        else:
+            names = objective_names(objectives)
+            super().__init__(space=domains, metric=names, mode=["min"] * objectives, sampler=sampler)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         finished = len(self._completed_trials)

@@ -14,12 +14,14 @@ from bench.curves import CurveSet, curve_set_folder, curve_set_names, read_metad
 from bench.engines.session import SearchStalled
 from bench.errors import UserError
 from bench.events import Event
+from bench.metrics import DEFAULT, METRICS
 from bench.profile import Profile, load_profile
 from bench.provenance import own_strategy
 from bench.record import Record, record_run
 from bench.run import Interrupted, plan_study, run_folder
 from bench.runlog import RunLog
 from bench.seeds import child_seed
+from bench.spacefile import overridden
 from bench.strategy import GridPlan, Strategy
 from bench.study import NodeLoss, Simulation, Study
 from bench.trials import RunState
@@ -83,12 +85,14 @@ def virtual_study(
     node_losses: tuple[NodeLoss, ...] = (),
     time_budget_s: float | None = None,
     queue_wait_s: float | None = None,
+    metrics: tuple[str, ...] = DEFAULT,
 ) -> Study:
     """A study of `strategy` on a curve set. `devices`: of all `nodes` together. `node_cpus`: with those that the
     profile keeps for the engine. `overrides`: of the search space, see
-    `SearchSpace.override`. None stands for the profile's, the workload's or the curve set's own value. Raises UserError
-    where it cannot be."""
+    `bench.spacefile.overridden`. None stands for the profile's, the workload's or the curve set's own value. Raises
+    UserError where it cannot be."""
     workload = load_workload(curve_set.workload)
+    _check_recorded(metrics, curve_set)
     epochs = min(workload.epochs, curve_set.epochs) if epochs is None else epochs
     longest = max(epochs, final_epochs)
     if longest > curve_set.epochs:
@@ -106,7 +110,7 @@ def virtual_study(
             recipe=curve_set.recipe,
             strategy=strategy.name,
             settings=strategy.resolve(settings or {}),
-            space=curve_set.space.override(**(overrides or {})),
+            space=overridden(curve_set.space, **(overrides or {})),
             profile=profile.name,
             engine="virtual",
             seed=seed,
@@ -131,6 +135,7 @@ def virtual_study(
                 time_budget_s=time_budget_s,
                 queue_wait_s=profile.overheads.queue_wait_s if queue_wait_s is None else queue_wait_s,
             ),
+            metrics=metrics,
         )
     except ValueError as error:
         raise UserError(f"The simulated cluster is impossible: {error}.") from None
@@ -138,6 +143,19 @@ def virtual_study(
         plan = plan_study(study, strategy)
         study = replace(study, samples=len(plan.configs) if isinstance(plan, GridPlan) else samples)
     return study
+
+
+def _check_recorded(metrics: tuple[str, ...], curve_set: CurveSet) -> None:
+    """Raises UserError where the curves do not hold what is to be optimised."""
+    known = [name for name, metric in METRICS.items() if metric.in_virtual_time]
+    if any(e.samples_per_s is None for curve in curve_set.curves for e in curve.epochs):
+        known.remove("samples_per_s")
+    for name in metrics:
+        if name not in known:
+            raise UserError(
+                f"--metric {name} is not in the curves {curve_set.name}: in virtual time on them there are "
+                f"{', '.join(known)}."
+            )
 
 
 def _is_foreign(source: Path) -> bool:

@@ -9,8 +9,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+from bench.hyperparameters import Value
 from bench.seeds import child_seed
-from bench.space import LogUniform, SearchSpace
+from bench.space import Choice, Dimension, LogUniform, SearchSpace, Uniform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,12 +79,17 @@ def hard_target_loss(model: CurveModel, space: SearchSpace, *, epochs: int) -> f
 def draw_config(space: SearchSpace, rng: np.random.Generator) -> Config:
     """One configuration, each hyperparameter independently: learning rates uniform in their logarithm, choices equally
     likely."""
-    return {
-        d.name: min(max(math.exp(rng.uniform(math.log(d.lower), math.log(d.upper))), d.lower), d.upper)
-        if isinstance(d, LogUniform)
-        else d.values[int(rng.integers(len(d.values)))]
-        for d in space.dimensions
-    }
+    return {d.name: _draw(d, rng) for d in space.dimensions}
+
+
+def _draw(d: Dimension, rng: np.random.Generator) -> Value:
+    match d:
+        case LogUniform():
+            return min(max(math.exp(rng.uniform(math.log(d.lower), math.log(d.upper))), d.lower), d.upper)
+        case Uniform():
+            return float(rng.uniform(d.lower, d.upper))
+        case Choice():
+            return d.values[int(rng.integers(len(d.values)))]
 
 
 def _last_loss(model: CurveModel, config: Config, *, seed: int, epochs: int) -> float:

@@ -9,16 +9,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.hyperparameters import Value
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
-Config = Mapping[str, float | int]
-"""One configuration: hyperparameter name to value."""
+Config = Mapping[str, Value]
+"""One configuration: hyperparameter name to value, which is a number or a word."""
+
+EDGE = 0.02
+"""Of a range's width, the part at either end that counts as its edge."""
 
 
-def plain(config: Mapping[str, Any]) -> dict[str, float | int]:
-    """A configuration with Python numbers instead of numpy's."""
+def plain(config: Mapping[str, Any]) -> dict[str, Value]:
+    """A configuration with Python's values instead of numpy's."""
     return {name: value.item() if hasattr(value, "item") else value for name, value in config.items()}
 
 
@@ -47,13 +51,13 @@ class LogUniform:
                 "widen the range or change the grid"
             )
 
-    def contains(self, value: float) -> bool:
-        return self.lower <= value <= self.upper
+    def contains(self, value: Value) -> bool:
+        return not isinstance(value, str) and self.lower <= value <= self.upper
 
-    def is_edge(self, value: float) -> bool:
+    def is_edge(self, value: Value) -> bool:
         """Within 2 % of the range's logarithmic width from either end."""
-        position = math.log(value / self.lower) / math.log(self.upper / self.lower)
-        return position <= 0.02 or position >= 0.98
+        position = math.log(float(value) / self.lower) / math.log(self.upper / self.lower)
+        return position <= EDGE or position >= 1 - EDGE
 
     def bounded(self, lower: float | None, upper: float | None) -> LogUniform:
         """The same hyperparameter on other bounds; the grid becomes geometric middle, upper, lower (the
@@ -67,32 +71,69 @@ class LogUniform:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One of a few numbers, all equally likely; a manual grid tries all, in order."""
+class Uniform:
+    """A real drawn uniformly from [lower, upper]. `grid` holds the points that a manual grid tries, in its order."""
 
     name: str
-    values: tuple[float | int, ...]
+    lower: float
+    upper: float
+    grid: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
+            raise ValueError(
+                f"the range of {self.name} is [{self.lower:g}, {self.upper:g}]; it must satisfy lower < upper: "
+                "give a smaller lower or a larger upper bound"
+            )
+        outside = [g for g in self.grid if not self.contains(g)]
+        if outside:
+            raise ValueError(
+                f"the grid of {self.name} holds {outside[0]:g}, outside its range [{self.lower:g}, {self.upper:g}]: "
+                "widen the range or change the grid"
+            )
+
+    def contains(self, value: Value) -> bool:
+        return not isinstance(value, str) and self.lower <= value <= self.upper
+
+    def is_edge(self, value: Value) -> bool:
+        """Within 2 % of the range's width from either end; 0 is no edge, since nothing lies beyond it."""
+        position = (float(value) - self.lower) / (self.upper - self.lower)
+        return (position <= EDGE and self.lower != 0) or position >= 1 - EDGE
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few numbers or words, all equally likely. A manual grid tries all, in order, or those in `tried`."""
+
+    name: str
+    values: tuple[Value, ...]
+    tried: tuple[Value, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError(f"{self.name} has no values to choose from: give one at least")
         if len(set(self.values)) != len(self.values):
             raise ValueError(f"the values of {self.name} repeat ({list(self.values)}): give each once")
+        outside = [g for g in self.tried if g not in self.values]
+        if outside or len(set(self.tried)) != len(self.tried):
+            raise ValueError(
+                f"the grid of {self.name} is {list(self.tried)}; it must hold some of {list(self.values)}, each once"
+            )
 
     @property
-    def grid(self) -> tuple[float | int, ...]:
-        return self.values
+    def grid(self) -> tuple[Value, ...]:
+        return self.tried or self.values
 
-    def contains(self, value: float) -> bool:
+    def contains(self, value: Value) -> bool:
         return value in self.values
 
-    def is_edge(self, value: float) -> bool:
+    def is_edge(self, value: Value) -> bool:
         """Always false: a list of choices has no edge beyond which more of the same lies."""
         del value
         return False
 
 
-Dimension = LogUniform | Choice
+Dimension = LogUniform | Uniform | Choice
 
 
 @dataclass(frozen=True)
@@ -121,40 +162,54 @@ class SearchSpace:
     ) -> SearchSpace:
         """The space with the workshop's overrides applied. Raises UserError on an empty or inverted range."""
         changed: list[Dimension] = []
+        bounds = None if lr_lower is None and lr_upper is None else (lr_lower, lr_upper)
+        given = {"learning_rate": bounds, "batch_size": bs_choices, "weight_decay": wd_choices}
         try:
             for dimension in self.dimensions:
+                wanted = LogUniform if dimension.name == "learning_rate" else Choice
+                if given.get(dimension.name) is not None and not isinstance(dimension, wanted):
+                    raise ValueError(
+                        f"{dimension.name} is given here in another way than as "
+                        f"{'a logarithmic range' if wanted is LogUniform else 'choices'}: change it in the space's file"
+                    )
                 if isinstance(dimension, LogUniform) and dimension.name == "learning_rate":
                     dimension = dimension.bounded(lr_lower, lr_upper)
                 elif isinstance(dimension, Choice) and dimension.name == "batch_size" and bs_choices is not None:
                     if any(b < 1 for b in bs_choices):
                         raise ValueError(f"batch_size choices {list(bs_choices)} must be 1 or more: drop the others")
-                    dimension = replace(dimension, values=bs_choices)
+                    dimension = replace(dimension, values=bs_choices, tried=())
                 elif isinstance(dimension, Choice) and dimension.name == "weight_decay" and wd_choices is not None:
                     if any(not (math.isfinite(w) and w >= 0) for w in wd_choices):
                         raise ValueError(f"weight_decay choices {list(wd_choices)} must be 0 or more: drop the others")
-                    dimension = replace(dimension, values=wd_choices)
+                    dimension = replace(dimension, values=wd_choices, tried=())
                 changed.append(dimension)
         except ValueError as error:
             raise UserError(f"Search space: {error}.") from None
         return SearchSpace(tuple(changed))
 
-    def grid(self) -> list[dict[str, float | int]]:
+    def grid(self) -> list[dict[str, Value]]:
         """The manual grid, the first hyperparameter in the outermost loop."""
         axes = [d.grid for d in self.dimensions]
         return [dict(zip(self.names, point, strict=True)) for point in itertools.product(*axes)]
 
     def edges(self, config: Config) -> list[str]:
         """The hyperparameters whose value lies on an edge of the space."""
-        return [d.name for d in self.dimensions if d.name in config and d.is_edge(float(config[d.name]))]
+        return [d.name for d in self.dimensions if d.name in config and d.is_edge(config[d.name])]
 
     def tune(self) -> dict[str, Any]:
         """The space in Ray Tune's own domains."""
         from ray import tune
 
-        return {
-            d.name: tune.loguniform(d.lower, d.upper) if isinstance(d, LogUniform) else tune.choice(list(d.values))
-            for d in self.dimensions
-        }
+        domains: dict[str, Any] = {}
+        for d in self.dimensions:
+            match d:
+                case LogUniform():
+                    domains[d.name] = tune.loguniform(d.lower, d.upper)
+                case Uniform():
+                    domains[d.name] = tune.uniform(d.lower, d.upper)
+                case Choice():
+                    domains[d.name] = tune.choice(list(d.values))
+        return domains
 
     def configspace(self, seed: int) -> ConfigurationSpace:
         """The space in ConfigSpace's terms, as hpbandster wants it."""
@@ -162,34 +217,45 @@ class SearchSpace:
 
         space = ConfigurationSpace(seed=seed)
         for d in self.dimensions:
-            if isinstance(d, LogUniform):
-                space.add(UniformFloatHyperparameter(d.name, lower=d.lower, upper=d.upper, log=True))
-            else:
+            if isinstance(d, Choice):
                 space.add(CategoricalHyperparameter(d.name, choices=list(d.values)))
+            else:
+                logarithmic = isinstance(d, LogUniform)
+                space.add(UniformFloatHyperparameter(d.name, lower=d.lower, upper=d.upper, log=logarithmic))
         return space
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The space as plain data, for records."""
-        return {
-            d.name: {"log_uniform": [d.lower, d.upper], "grid": list(d.grid)}
-            if isinstance(d, LogUniform)
-            else {"choice": list(d.values)}
-            for d in self.dimensions
-        }
+        return {d.name: _to_dict(d) for d in self.dimensions}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> SearchSpace:
         """The inverse of `to_dict`. Raises ValueError on a malformed dimension."""
-        dimensions: list[Dimension] = []
-        for name, spec in data.items():
-            if set(spec) == {"choice"}:
-                dimensions.append(Choice(name, tuple(spec["choice"])))
-            elif "log_uniform" in spec and set(spec) <= {"log_uniform", "grid"}:
-                lower, upper = spec["log_uniform"]
-                dimensions.append(LogUniform(name, float(lower), float(upper), tuple(spec.get("grid", ()))))
-            else:
-                raise ValueError(
-                    f"the hyperparameter {name} has the keys {sorted(spec)}; expected 'choice', or 'log_uniform' "
-                    "and 'grid'"
-                )
-        return cls(tuple(dimensions))
+        return cls(tuple(_from_dict(name, spec) for name, spec in data.items()))
+
+
+def _to_dict(d: Dimension) -> dict[str, Any]:
+    match d:
+        case LogUniform():
+            return {"log_uniform": [d.lower, d.upper], "grid": list(d.grid)}
+        case Uniform():
+            return {"uniform": [d.lower, d.upper], "grid": list(d.grid)}
+        case Choice():
+            return {"choice": list(d.values)} | ({"grid": list(d.tried)} if d.tried else {})
+
+
+def _from_dict(name: str, spec: Mapping[str, Any]) -> Dimension:
+    kinds = {"choice", "log_uniform", "uniform"} & set(spec)
+    if len(kinds) != 1 or not set(spec) <= kinds | {"grid"}:
+        raise ValueError(
+            f"the hyperparameter {name} has the keys {sorted(spec)}; expected one of 'choice', 'log_uniform' and "
+            "'uniform', and 'grid'"
+        )
+    grid = tuple(spec.get("grid", ()))
+    if "choice" in kinds:
+        return Choice(name, tuple(spec["choice"]), grid)
+    if not all(isinstance(point, (int, float)) for point in grid):
+        raise ValueError(f"the grid of {name} is {list(grid)}; it must hold numbers")
+    kind = LogUniform if "log_uniform" in kinds else Uniform
+    lower, upper = spec[kinds.pop()]
+    return kind(name, float(lower), float(upper), grid)

@@ -230,3 +230,22 @@ def _some(values: Sequence[float]) -> Sequence[float]:
     if not values:
         raise ValueError("there are no seeds; give one value or more")
     return values
+
+
+def pareto_front(points: Sequence[Sequence[float | None]]) -> list[bool]:
+    """For each point, numbers to be minimised, whether it is on the Pareto front: no other is as good in all of them
+    and better in one. Equal points are on it together. A point with a number that is missing or not finite is not on
+    it, and keeps no other off it. Raises ValueError where points have different numbers of dimensions."""
+    if len({len(point) for point in points}) > 1:
+        raise ValueError("points of different dimensions have no front")
+    whole = [_whole(point) for point in points]
+    front: set[tuple[float, ...]] = set()
+    for point in sorted({point for point in whole if point is not None}):  # what dominates a point comes before it
+        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in front):
+            front.add(point)
+    return [point in front for point in whole]
+
+
+def _whole(point: Sequence[float | None]) -> tuple[float, ...] | None:
+    known = tuple(x for x in point if x is not None and math.isfinite(x))
+    return known if len(known) == len(point) else None

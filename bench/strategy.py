@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, did_you_mean, unknown
+from bench.hyperparameters import Value
+from bench.metrics import TRIAL_COST
 from bench.resources import resource_dir
 from bench.space import SearchSpace
 from bench.workload import Workload
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
     from ray.tune.search import SearchAlgorithm, Searcher
 
 OBJECTIVE = "objective"
-"""What schedulers and searchers minimise: eval_loss, or `FAILURE_OBJECTIVE` where that is not a finite number."""
+"""What schedulers and searchers minimise: the study's metric (eval_loss, if not another is asked for; what is to be
+large with its sign changed), or `FAILURE_OBJECTIVE` where that is not a finite number."""
+
+
+def objective_names(number: int) -> list[str]:
+    """What so many objectives are called: `OBJECTIVE` is the first."""
+    return [OBJECTIVE, *(f"{OBJECTIVE}_{n}" for n in range(2, number + 1))]
+
 
 FAILURE_OBJECTIVE = 1e6
 """Stands for the loss of a trial that has none: larger than any cross-entropy, so that it ranks last, and finite, since
@@ -42,7 +51,8 @@ class Setting:
 @dataclass(frozen=True)
 class Request:
     """What a strategy is asked to plan: at most `samples` trials of at most `epochs` epochs in `space`, `slots` at
-    once. `seed`: for every random choice of the search. `settings`: resolved, one value for each declared setting."""
+    once. `seed`: for every random choice of the search. `settings`: resolved, one value for each declared setting.
+    `objectives`: how many are minimised at once (see `objective_names`); 1 but for strategies that take several."""
 
     space: SearchSpace
     samples: int
@@ -50,13 +60,14 @@ class Request:
     slots: int
     seed: int
     settings: Mapping[str, Any]
+    objectives: int = 1
 
 
 @dataclass(frozen=True)
 class GridPlan:
     """Configurations fixed beforehand, run one after the other in order, each in a process of its own."""
 
-    configs: tuple[Mapping[str, float | int], ...]
+    configs: tuple[Mapping[str, Value], ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,8 @@ class TunePlan:
 @dataclass(frozen=True)
 class Strategy:
     """A way to search. `build` makes the plan; it alone may import ray. `pauses`, `copies`: whether trials are resumed
-    later, or take over another's weights; both need a workload that can be saved. `source`: the file it came from."""
+    later, or take over another's weights; both need a workload that can be saved. `several`: whether it takes several
+    objectives at once. `source`: the file it came from."""
 
     name: str
     summary: str
@@ -88,6 +100,7 @@ class Strategy:
     pauses: bool = False
     copies: bool = False
     serial: bool = False
+    several: bool = False
     source: Path | None = None
 
     def resolve(self, overrides: Mapping[str, str]) -> dict[str, float | int | bool]:
@@ -122,6 +135,20 @@ class Strategy:
             raise UserError(
                 f"Strategy {self.name} {does} trials, and workload {workload.name} cannot save them: use a strategy "
                 "that runs each trial through (random, asha, tpe) or a workload with checkpoints."
+            )
+
+    def check_metrics(self, metrics: Sequence[str]) -> None:
+        """Raises UserError where the strategy cannot search by these metrics."""
+        if len(metrics) > 1 and not self.several:
+            able = [name for name in _builtin() if load_strategy(name).several]
+            raise UserError(
+                f"Strategy {self.name} follows one number, and --metric {','.join(metrics)} are {len(metrics)}: name "
+                f"one of them, or use a strategy that takes several ({', '.join(sorted(able))})."
+            )
+        if self.copies and TRIAL_COST in metrics:
+            raise UserError(
+                f"Strategy {self.name} copies trials from each other, so that none has a cost of its own: give "
+                f"another --metric than {TRIAL_COST}."
             )
 
 

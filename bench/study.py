@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bench.metrics import DEFAULT, check_metrics, study_metrics
 from bench.space import SearchSpace
 
 EngineName = Literal["ray", "serial", "array", "virtual"]
@@ -16,6 +17,11 @@ EngineName = Literal["ray", "serial", "array", "virtual"]
 
 ENGINES: tuple[EngineName, ...] = ("ray", "serial", "virtual")
 """Those of one machine."""
+
+MOST_ON_A_DEVICE = 16
+
+LEFT_OUT = ("simulation", "metrics", "trials_per_device")
+"""Fields of a study that are in its plain data only where they are not the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +90,8 @@ class Study:
     `settings`: the strategy's, resolved. `samples`: trials that the strategy may start. `epochs`: of a trial at full
     fidelity. `devices`: held by an automated strategy; a serial one holds `devices_per_trial`. `seed`: parent of all.
     `strategy_file`: where a strategy of the user's own lies. `deepspeed`: a DeepSpeed configuration file. `simulation`:
-    of a study in virtual time, and of no other.
+    of a study in virtual time, and of no other. `metrics`: what is optimised, of which the winner is best by the first.
+    `trials_per_device`: so many share a device in the search; the final retrain has its own.
     """
 
     workload: str
@@ -106,9 +113,11 @@ class Study:
     dataset_name: str | None = None
     deepspeed: str | None = None
     simulation: Simulation | None = None
+    metrics: tuple[str, ...] = DEFAULT
+    trials_per_device: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("samples", "epochs", "devices", "devices_per_trial"):
+        for name in ("samples", "epochs", "devices", "devices_per_trial", "trials_per_device"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if self.final_epochs < 0:
@@ -117,6 +126,14 @@ class Study:
             raise ValueError(
                 f"{self.devices} devices cannot be shared out to trials of {self.devices_per_trial}: give a multiple"
             )
+
+        check_metrics(self.metrics)
+        if self.trials_per_device > 1 and (self.engine != "ray" or self.devices_per_trial > 1):
+            raise ValueError(
+                f"{self.trials_per_device} trials cannot share a device: that is for Ray, and trials of one device"
+            )
+        if self.trials_per_device > MOST_ON_A_DEVICE:
+            raise ValueError(f"{self.trials_per_device} trials on a device; {MOST_ON_A_DEVICE} are allowed")
 
         if (self.simulation is None) == (self.engine == "virtual"):
             raise ValueError("a study on the virtual engine, and no other, has a simulation")
@@ -134,13 +151,24 @@ class Study:
         """Trials that can run at once."""
         if self.simulation is not None:
             return self.simulation.nodes * self.simulation.slots_per_node(self.devices_per_trial)
-        return self.devices // self.devices_per_trial
+        return self.devices // self.devices_per_trial * self.trials_per_device
+
+    @property
+    def devices_of_a_trial(self) -> int | float:
+        """What a trial of the search holds: whole devices, or its share of one."""
+        return self.devices_per_trial if self.trials_per_device == 1 else 1 / self.trials_per_device
 
     def to_dict(self) -> dict[str, Any]:
-        """The study as plain data, for records."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "simulation"}
+        """The study as plain data, for records. What only some studies have is not in those of others."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in LEFT_OUT}
         data |= {"space": self.space.to_dict(), "settings": dict(self.settings)}
-        return data if self.simulation is None else data | {"simulation": asdict(self.simulation)}
+        if self.simulation is not None:
+            data["simulation"] = asdict(self.simulation)
+        if self.metrics != DEFAULT:
+            data["metrics"] = list(self.metrics)
+        if self.trials_per_device != 1:
+            data["trials_per_device"] = self.trials_per_device
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Study:
@@ -151,6 +179,7 @@ class Study:
                 **data,
                 "space": SearchSpace.from_dict(data["space"]),
                 "simulation": None if simulation is None else Simulation.from_dict(simulation),
+                "metrics": study_metrics(data),
             }
         )
 
@@ -165,4 +194,5 @@ class Study:
         return (
             self.workload, self.recipe, self.profile, self.epochs, self.final_epochs, self.devices_per_trial,
             self.model, self.dataset_name or self.dataset, self.deepspeed, self.simulation,
+            None if self.metrics == DEFAULT else " and ".join(self.metrics),
         )  # fmt: skip

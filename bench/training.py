@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bench.events import Phases, State
+from bench.hyperparameters import Value
 from bench.workload import Recipe, Workload
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Device = Literal["cpu", "cuda"]
+
+FIRST_STEP = "first step"
+"""What a trial's first training step takes longer than later ones (kernels chosen or compiled, memory claimed); charged
+to training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +26,10 @@ class TrainingTask:
     `model`, `dataset`: paths that replace the workload's own (a model folder, a file in SQuAD's JSON). `deepspeed`: a
     DeepSpeed configuration file (None: the plain Trainer). `init_seed`: the weights and dropout. `data_seed`: the order
     of the examples. `epochs`: of a trial. `processes`: that train one trial together, a device each; the batch size is
-    that of each. `threads`: CPU threads a process. `cache`: a folder where what is the same for
-    all trials (tokenised data, tokenizer) is kept under its checksum. `keep_checkpoints`: the newest so many of a trial
-    stay on disk.
+    that of each. `threads`: CPU threads a process. `cache`: a folder where what is the same for all trials (tokenised
+    data, tokenizer) is kept under its checksum. `keep_checkpoints`: the newest so many of a trial stay on disk.
+    `own_stages`: each trial's configuration names its ZeRO stage. `samples`: a folder where each process writes its
+    memory over time (None: nobody looks at it).
     """
 
     workload: Workload
@@ -40,17 +46,20 @@ class TrainingTask:
     dataset: Path | None = None
     deepspeed: Path | None = None
     keep_checkpoints: int = 3
+    own_stages: bool = False
+    samples: Path | None = None
 
     @property
     def needs_own_process(self) -> bool:
         """Whether each trial wants a process of its own: DeepSpeed leaves global state in one that it has used."""
-        return self.deepspeed is not None
+        return self.deepspeed is not None or self.own_stages
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
     """One epoch, trained, evaluated and saved; see `events.EpochFinished` for the units. `checkpoint`: its folder, on
-    disk already (where the workload has no checkpoints, only after the last epoch)."""
+    disk already (where the workload has no checkpoints, only after the last epoch). `startup_parts_s`: of a trial's
+    first epoch, what its start-up went to by part, and `FIRST_STEP`; for `sweepmark startup`, not in the journal."""
 
     epoch: int
     eval_loss: float
@@ -60,8 +69,9 @@ class EpochResult:
     tokens_per_s: float
     device_memory_mib: float | None
     host_memory_mib: float
-    config: dict[str, float | int]
+    config: dict[str, Value]
     checkpoint: Path
+    startup_parts_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,7 +28,9 @@ from bench.events import (
     TrialSummarised,
     WorkLost,
 )
-from bench.ledger import PHASES, LedgerFold, PhaseName, device_minutes, study_count
+from bench.hyperparameters import Value
+from bench.ledger import PHASES, Charge, LedgerFold, PhaseName, device_minutes, study_count
+from bench.metrics import DEFAULT, METRICS, metric_values, study_metrics
 
 TrialState = Literal[State, "waiting", "running", "paused", "lost", "summarised"]
 """How a trial ended or, where it has not: `waiting` was suggested and has not started; `running`; `paused` gave its
@@ -38,7 +40,7 @@ at which epoch it stopped."""
 RunStatus = Literal["finished", "interrupted", "running"]
 """`running` covers a killed run too: its journal simply ends."""
 
-Config = dict[str, float | int]
+Config = dict[str, Value]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +74,9 @@ class Trial:
     `best_config`: the one in force when `best_loss` was reached. `epochs`: the last one completed (0 where the
     state is `summarised`: unknown).
     `last_loss`: of that epoch. `best_loss`: the lowest at full fidelity (None: never got there). `busy_s`: wall
-    seconds of its segments by phase; `busy_device_min`: the same times the devices it held.
+    seconds of its segments by phase; `busy_device_min`: the same times the devices, or the share of one, that it held.
+    `values`: in a study of other metrics than the loss, those of its best epoch at full fidelity, of which `best_loss`
+    and `best_config` then are too.
     """
 
     trial: str
@@ -83,7 +87,7 @@ class Trial:
     model_based: bool | None
     state: TrialState
     detail: str
-    devices: int | None
+    devices: int | float | None
     epochs: int
     curve: tuple[EpochPoint, ...]
     last_loss: float | None
@@ -91,6 +95,7 @@ class Trial:
     best_config: Config | None
     busy_s: dict[PhaseName, float]
     busy_device_min: float
+    values: dict[str, float] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -111,7 +116,8 @@ class Trial:
 class Incumbent:
     """A step of the incumbent trace y*(c): from these costs on, `eval_loss` is the lowest at full fidelity.
 
-    Costs are of the search, in device-minutes, at the moment the epoch was reported.
+    Costs are of the search, in device-minutes, at the moment the epoch was reported. `values`: in a study of other
+    metrics than the loss, theirs; the trial is then the best by the first of them, and `eval_loss` is its loss.
     """
 
     trial: str
@@ -119,6 +125,18 @@ class Incumbent:
     at_s: float
     allocated_device_min: float | None
     busy_device_min: float
+    values: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """What is minimised: the loss, or the first metric's signed value."""
+        return score_of(self.eval_loss, self.values)
+
+
+def score_of(loss: float, values: Mapping[str, float]) -> float:
+    """What is minimised, of a loss and what `values` of a trial or an incumbent hold."""
+    name = next(iter(values), None)
+    return loss if name is None else METRICS[name].signed(values[name])
 
 
 Clock = Literal["allocated", "busy"]
@@ -132,8 +150,8 @@ def incumbent_at(trace: Sequence[Incumbent], cost_device_min: float, clock: Cloc
 
 def cost_to_target(trace: Sequence[Incumbent], target: float, clock: Clock) -> float:
     """T(theta) = inf{c : y*(c) <= theta} in device-minutes; infinite where the target was never reached, or where the
-    cost on that clock is unknown."""
-    return next((_cost(step, clock) for step in trace if step.eval_loss <= target), math.inf)
+    cost on that clock is unknown. `target`: as `Incumbent.score`."""
+    return next((_cost(step, clock) for step in trace if step.score <= target), math.inf)
 
 
 def _cost(step: Incumbent, clock: Clock) -> float:
@@ -152,7 +170,7 @@ class _Row:
     model_based: bool | None
     state: TrialState = "waiting"
     detail: str = ""
-    devices: int | None = None
+    devices: int | float | None = None
     epochs: int = 0
     last_loss: float | None = None
     best_loss: float | None = None
@@ -161,6 +179,9 @@ class _Row:
     curve: list[EpochPoint] = field(default_factory=list)
     busy_s: dict[PhaseName, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     busy_device_s: float = 0.0
+    epochs_device_s: float = 0.0
+    best_score: float = math.inf
+    values: dict[str, float] = field(default_factory=dict)
 
     def freeze(self) -> Trial:
         return Trial(
@@ -180,6 +201,7 @@ class _Row:
             best_config=self.best_config,
             busy_s=dict(self.busy_s),
             busy_device_min=device_minutes(self.busy_device_s),
+            values=self.values,
         )
 
 
@@ -201,6 +223,7 @@ class RunState:
         self.trace: list[Incumbent] = []
         self.ended_s = 0.0
         self._full_epochs = 0
+        self._metrics = DEFAULT
         self._created_count = 0
         self._rows: dict[str, _Row] = {}
         self._frozen: dict[str, Trial] = {}
@@ -219,7 +242,7 @@ class RunState:
                 row.busy_s[phase] += seconds
         match event:
             case EpochFinished():
-                self._epoch_finished(event)
+                self._epoch_finished(event, charge)
             case TrialCreated():
                 self._created(event)
             case TrialStarted():
@@ -261,7 +284,8 @@ class RunState:
 
     @property
     def incumbent(self) -> Incumbent | None:
-        """The lowest loss at full fidelity so far; None before any trial got there."""
+        """The lowest loss at full fidelity so far, or the best by the study's first metric; None before any trial got
+        there."""
         return self.trace[-1] if self.trace else None
 
     @property
@@ -295,13 +319,19 @@ class RunState:
             number = self._created_count
         self._rows[event.trial] = _Row(event.trial, number, purpose, event.config, event.model_based)
 
-    def _epoch_finished(self, event: EpochFinished) -> None:
+    def _epoch_finished(self, event: EpochFinished, charge: Charge | None) -> None:
         row = self._row(event.trial)
+        if charge is not None:
+            row.epochs_device_s += charge.devices * event.phases.total_s
         row.epochs, row.last_loss = event.epoch, event.eval_loss
         row.curve.append(
             EpochPoint(epoch=event.epoch, eval_loss=event.eval_loss, train_loss=event.train_loss, at_s=event.at_s)
         )
-        self._full_fidelity(row, event.epoch, event.eval_loss, event.at_s)
+        values: dict[str, float] | None = {}
+        if self._metrics != DEFAULT:
+            values = metric_values(self._metrics, event, device_minutes(row.epochs_device_s))
+        if values is not None:
+            self._full_fidelity(row, event.epoch, event.eval_loss, event.at_s, values)
 
     def _summarised(self, event: TrialSummarised) -> None:
         row = self._row(event.trial)
@@ -310,19 +340,26 @@ class RunState:
             row.state = "summarised"
         else:
             row.state = "completed" if event.epochs >= self._full_epochs else "stopped"
-            self._full_fidelity(row, event.epochs, event.eval_loss, event.at_s)
+            if self._metrics == DEFAULT:  # of others nothing is known
+                self._full_fidelity(row, event.epochs, event.eval_loss, event.at_s, {})
 
-    def _full_fidelity(self, row: _Row, epoch: int, loss: float | None, at_s: float) -> None:
+    def _full_fidelity(self, row: _Row, epoch: int, loss: float | None, at_s: float, values: dict[str, float]) -> None:
         """A loss after the study's last epoch may be an incumbent; one after fewer may not."""
         if row.purpose != "search" or loss is None or epoch < self._full_epochs:
             return
-        if row.best_loss is None or loss < row.best_loss:
-            row.best_loss, row.best_config = loss, row.config
-        if not self.trace or loss < self.trace[-1].eval_loss:
+        score = score_of(loss, values)
+        if row.best_loss is None or score < row.best_score:
+            row.best_loss, row.best_config, row.best_score, row.values = loss, row.config, score, values
+        if not self.trace or score < self.trace[-1].score:
             allocated, busy = self.ledger.spent()
             self.trace.append(
                 Incumbent(
-                    trial=row.trial, eval_loss=loss, at_s=at_s, allocated_device_min=allocated, busy_device_min=busy
+                    trial=row.trial,
+                    eval_loss=loss,
+                    at_s=at_s,
+                    allocated_device_min=allocated,
+                    busy_device_min=busy,
+                    values=values,
                 )
             )
 
@@ -344,6 +381,7 @@ class RunState:
         if isinstance(event, RunStarted):
             self.started = event
             self._full_epochs = study_count(event.study, "epochs")
+            self._metrics = study_metrics(event.study)
             return
         if isinstance(event, RunResumed):
             self.resumed.append(event)

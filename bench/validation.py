@@ -30,6 +30,7 @@ from bench.events import (
     TrialStarted,
     WorkLost,
 )
+from bench.hyperparameters import Value, shown
 from bench.journal import JOURNAL_NAME, read_journal
 from bench.profile import load_profile
 from bench.record import Record, build_record, journal_sha256, record_of
@@ -122,8 +123,8 @@ def _said(event: Event) -> str | None:
     return None
 
 
-def _config(config: Mapping[str, float | int]) -> str:
-    return ", ".join(f"{name} {config[name]:.10g}" for name in sorted(config))
+def _config(config: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name} {shown(config[name], '.10g')}" for name in sorted(config))
 
 
 def _check_whole(record: Record) -> None:
@@ -196,7 +197,13 @@ def _suggested(trial: Trial) -> Config:
 
 
 def _same(one: Config, other: Config) -> bool:
-    return one.keys() == other.keys() and all(math.isclose(one[name], other[name]) for name in one)
+    return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
+
+
+def _alike(one: Value, other: Value) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return math.isclose(one, other)
 
 
 def check_fits(record: Record, curve_set: CurveSet) -> None:

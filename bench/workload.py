@@ -17,12 +17,15 @@ RECIPES = PACKAGE / "recipes"
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
     """Where the model comes from: `hub` and `revision`, or an architecture built here from `bloom` (the arguments of
-    `transformers.BloomConfig`) with a byte-level BPE tokenizer of `vocab_size` words trained on the training split."""
+    `transformers.BloomConfig`) with a byte-level BPE tokenizer of `vocab_size` words trained on the training split.
+    `bloom` may have more words (its own `vocab_size`) than the tokenizer. `architecture`: what `bloom` would be for the
+    hub's model, so that its cost can be measured from random weights."""
 
     hub: str | None = None
     revision: str | None = None
     bloom: dict[str, Any] | None = None
     vocab_size: int | None = None
+    architecture: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if (self.hub is None) == (self.bloom is None):
@@ -33,12 +36,14 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """Where the data come from: `hub` and `revision`, or `generated_articles` made here from `seed`. `train`,
-    `validation`, `test`: examples a split; the splits share no article."""
+    """Where the data come from: `hub` and `revision`, or `generated_articles` made here from `seed`, with passages of
+    so many facts (from, to: see `bench.generate`). `train`, `validation`, `test`: examples a split; the splits share no
+    article."""
 
     hub: str | None = None
     revision: str | None = None
     generated_articles: int | None = None
+    facts_per_passage: tuple[int, int] = (4, 4)
     seed: int = 0
     train: int
     validation: int
@@ -127,21 +132,26 @@ class Workload:
 class Computation:
     """How the same training is computed: nothing here changes what is trained, and losses by rounding alone.
 
-    `head`: logits and loss at "all" positions, or at the "labelled" ones. `attention`, `activation`: the "model"'s own
-    code, or PyTorch's "fused" kernels. `optimiser`: AdamW as PyTorch does by "default", or "fused". `batches`: through
-    a "loader" in every epoch, or laid out once on the "device". `evaluation`: by the protocol's "batches", or several
-    of them "together". `checkpoints`: training "waits" for them, or they are written "aside". `compiled`: by
-    torch.compile.
+    `head`: logits and loss at "all" positions, or at the "labelled" ones. `last_block`: likewise all that comes after
+    the last attention (of BLOOM; so are the next three). `tokens`: layers work on "padded" rows, or on "real" tokens,
+    with rows for attention alone. `attention`, `activation`: the "model"'s own code, or PyTorch's "fused" kernels.
+    `batches`: through a "loader" in every epoch, or laid out once on the "device".
+    `checkpoints`: the trial "waits" while they are written, or evaluates meanwhile, with them written "aside".
     """
 
     head: Literal["all", "labelled"] = "all"
+    last_block: Literal["all", "labelled"] = "all"
+    tokens: Literal["padded", "real"] = "padded"
     attention: Literal["model", "fused"] = "model"
     activation: Literal["model", "fused"] = "model"
-    optimiser: Literal["default", "fused"] = "default"
     batches: Literal["loader", "device"] = "loader"
-    evaluation: Literal["batches", "together"] = "batches"
     checkpoints: Literal["waits", "aside"] = "waits"
-    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.last_block == "labelled" or self.tokens == "real") and self.attention != "fused":
+            raise ValueError("last_block = 'labelled' and tokens = 'real' need attention = 'fused'")
+        if self.last_block == "labelled" and self.head != "labelled":
+            raise ValueError("last_block = 'labelled' needs head = 'labelled'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +163,8 @@ class Recipe:
     to `max_tokens`. `horizon`: the schedule ends after the workload's horizon, or after the epochs asked for.
     `applies_weight_decay`, `applies_clipping`: whether the hyperparameter reaches the optimiser; where not, trials
     still carry it, and every report says that it had no effect. `computation`: how all that is computed.
+    `same_losses_as`: the recipe that differs in the computation alone, if there is one: what is known of its losses
+    holds here too.
     """
 
     name: str
@@ -163,6 +175,12 @@ class Recipe:
     applies_weight_decay: bool
     applies_clipping: bool
     computation: Computation = Computation()
+    same_losses_as: str | None = None
+
+    @property
+    def known_as(self) -> str:
+        """The recipe under which its losses are known; see `Workload.known_under`."""
+        return self.same_losses_as or self.name
 
 
 def workload_names() -> list[str]:

@@ -12,4 +12,5 @@ STRATEGY = Strategy(
     summary="the workshop's grid, serial, one process a trial: the baseline",
     build=build,
     serial=True,
+    several=True,
 )

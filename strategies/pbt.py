@@ -1,8 +1,12 @@
 """Population-based training (Jaderberg et al. 2017, arXiv 1711.09846), synchronous: after every interval the worst
 quarter takes over weights and optimiser of the best and goes on with perturbed hyperparameters. The population is
-`samples`; where it is larger than the slots, it is time-sliced, and what that costs is charged."""
+`samples`; where it is larger than the slots, it is time-sliced, and what that costs is charged.
 
-from bench.space import Choice, LogUniform
+What the weights and the optimiser's state were made with (the optimiser, LoRA's rank and alpha) comes with them: a copy
+has its donor's value of it, and so it has of precision and ZeRO stage. All else is perturbed."""
+
+from bench.hyperparameters import midway
+from bench.space import Choice
 from bench.strategy import OBJECTIVE, TIME_ATTRIBUTE, Request, Setting, Strategy, TunePlan
 
 SETTINGS = {
@@ -20,11 +24,12 @@ def build(request: Request) -> TunePlan:
 
     def within_bounds(config: dict[str, float]) -> dict[str, float]:
         for d in space.dimensions:
-            if isinstance(d, LogUniform):
+            if not isinstance(d, Choice):
                 config[d.name] = min(max(config[d.name], d.lower), d.upper)
         return config
 
     domains = space.tune()
+    perturbed = [d for d in space.dimensions if midway(d.name)]
     return TunePlan(
         search_alg=BasicVariantGenerator(random_state=request.seed),
         scheduler=PopulationBasedTraining(
@@ -32,7 +37,7 @@ def build(request: Request) -> TunePlan:
             metric=OBJECTIVE,
             mode="min",
             hyperparam_mutations={
-                d.name: list(d.values) if isinstance(d, Choice) else domains[d.name] for d in space.dimensions
+                d.name: list(d.values) if isinstance(d, Choice) else domains[d.name] for d in perturbed
             },
             custom_explore_fn=within_bounds,
             log_config=False,

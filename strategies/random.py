@@ -14,4 +14,4 @@ def build(request: Request) -> TunePlan:
     )
 
 
-STRATEGY = Strategy(name="random", summary="random search, every trial to the last epoch", build=build)
+STRATEGY = Strategy(name="random", summary="random search, every trial to the last epoch", build=build, several=True)

@@ -13,7 +13,7 @@ def build(request: Request) -> TunePlan:
 
     from bench.searchers import OptunaTPE
 
-    searcher = OptunaTPE(request.space, seed=request.seed, **request.settings)
+    searcher = OptunaTPE(request.space, seed=request.seed, objectives=request.objectives, **request.settings)
     return TunePlan(search_alg=searcher, scheduler=FIFOScheduler(), param_space={}, model_based=searcher.model_based)
 
 
@@ -22,4 +22,5 @@ STRATEGY = Strategy(
     summary="Optuna's TPE, every trial to the last epoch",
     build=build,
     settings=SETTINGS,
+    several=True,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.events import (
@@ -23,6 +23,7 @@ from bench.events import (
     TrialEnded,
     TrialStarted,
 )
+from bench.hyperparameters import Value
 from bench.space import Choice, LogUniform, SearchSpace
 from bench.study import EngineName, Study
 
@@ -46,12 +47,14 @@ class Run:
     lr: float = 1e-5
     batch_size: int = 1
     weight_decay: float = 0.0
+    others: Mapping[str, Value] = field(default_factory=dict)
     state: State = "completed"
     model_based: bool | None = None
 
     @property
-    def config(self) -> dict[str, float | int]:
-        return {"learning_rate": self.lr, "batch_size": self.batch_size, "weight_decay": self.weight_decay}
+    def config(self) -> dict[str, Value]:
+        own = {"learning_rate": self.lr, "batch_size": self.batch_size, "weight_decay": self.weight_decay}
+        return {**own, **self.others}
 
 
 def study(strategy: str = "manual", **changes: Any) -> Study:
@@ -133,7 +136,7 @@ def journal(
         started(of, now, **(provenance_changes or {})),
         GrantOpened(at_s=now, grant="search", devices=of.devices, purpose="search"),
     ]
-    best: tuple[float, str, dict[str, float | int]] | None = None
+    best: tuple[float, str, dict[str, Value]] | None = None
     for index, run in enumerate(runs):
         trial = f"t{index}"
         now += idle_s
@@ -156,7 +159,7 @@ def journal(
     return events
 
 
-def final_retrain(now: float, config: dict[str, float | int], devices: int, loss: float) -> list[Event]:
+def final_retrain(now: float, config: dict[str, Value], devices: int, loss: float) -> list[Event]:
     """One epoch of 20 s and 2 s of scoring, on a grant of its own."""
     trained = now + 20.0
     scored = trained + 2.0

@@ -146,7 +146,7 @@ def test_a_trial_that_stops_early_without_a_failure_is_refused(tmp_path: Path) -
         ({"kind": "guessed"}, "kind: Input should be 'recorded' or 'fitted'"),
         ({"name": "../up"}, "use small letters, digits and dashes"),
         ({"epochs": "many"}, "epochs: Input should be a valid integer"),
-        ({"space": {"learning_rate": {"uniform": [0, 1]}}}, "expected 'choice', or 'log_uniform'"),
+        ({"space": {"learning_rate": {"normal": [0, 1]}}}, "expected one of 'choice', 'log_uniform'"),
     ],
 )
 def test_wrong_metadata_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:

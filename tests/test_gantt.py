@@ -174,3 +174,20 @@ def test_slots_beyond_the_screen_are_counted() -> None:
 
 def test_a_run_without_work() -> None:
     assert printed(schedule([started()]), 60) == ["Schedule", "  (nothing ran)"]
+
+
+def test_trials_that_share_a_device_have_a_line_each() -> None:
+    run = study("asha", devices=1, trials_per_device=2)
+    events: list[Event] = [started(run), GrantOpened(at_s=0, grant="g", devices=1, purpose="search")]
+    for trial in "abc":
+        at_s = 10.0 if trial == "c" else 0.0
+        events.append(TrialCreated(at_s=at_s, trial=trial, config={}))
+        events.append(TrialStarted(at_s=at_s, trial=trial, epoch=0, devices=0.5))
+        if trial != "a":
+            done = "a" if trial == "b" else trial
+            events.append(epoch(done, 1, 1.0, at_s + 10, TRAIN, worker=done))
+            events.append(TrialEnded(at_s=at_s + 10, trial=done, state="completed"))
+    made = schedule(events)
+    assert (made.rows, made.per_device) == (2, 2)
+    assert [(b.row, b.trial) for b in made.bars if b.kind == "train"] == [(0, 1), (0, 3)]
+    assert [b.row for b in made.bars if b.kind == "idle"] == [1]

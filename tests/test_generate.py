@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 
@@ -9,6 +10,7 @@ import pytest
 
 from bench.generate import FACTS_PER_PASSAGE, TOPICS, generate
 from bench.squad import parse_squad, split_by_article
+from bench.workload import load_workload
 
 
 def test_round_trips_through_the_parser_and_splits_by_article() -> None:
@@ -51,3 +53,23 @@ def test_values_are_the_splits_common_vocabulary() -> None:
 def test_refuses_no_articles() -> None:
     with pytest.raises(ValueError, match="1 or more"):
         generate(0, 1)
+
+
+def test_passages_of_other_lengths() -> None:
+    """Many short ones and a few long ones; the answer still stands once, in the sentence of the person asked about."""
+    examples = parse_squad(json.dumps(generate(60, 7, (8, 64))).encode(), "generated")
+    counts = [example.context.count(".") for example in examples]
+    assert min(counts) >= 8
+    assert max(counts) <= 64
+    assert sum(count < 22.6 for count in counts) == pytest.approx(len(counts) / 2, rel=0.2), "half are below sqrt(8*64)"
+    for example in examples:
+        assert len([s for s in example.context.split(".") if example.answers[0] in s.split()]) == 1
+    with pytest.raises(ValueError, match="ask for 2 to 200"):
+        generate(1, 1, (8, 201))
+
+
+def test_the_embedded_data_stay_as_they_are() -> None:
+    """Curves, records and references were made of these bytes."""
+    tiny = load_workload("tiny-squad").data
+    made = json.dumps(generate(tiny.generated_articles or 0, tiny.seed, tiny.facts_per_passage)).encode()
+    assert hashlib.sha256(made).hexdigest() == "f5e4cce536ddcc4f14183b88576249fe8db6ec1c1c2a75acc3045368541b6f01"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.events import (
     FINAL_TRIAL,
@@ -158,3 +162,36 @@ def test_a_grant_opened_twice_is_refused() -> None:
 def test_a_study_without_counts_is_refused() -> None:
     with pytest.raises(ValueError, match="devices_per_trial is None"):
         study_count({}, "devices_per_trial")
+
+
+@given(
+    devices=st.integers(1, 3),
+    sharing=st.integers(1, 5),
+    work=st.lists(st.tuples(st.integers(0, 14), st.floats(0, 50), st.floats(0, 50)), max_size=20),
+)
+def test_trials_that_share_a_device_are_never_busier_than_what_is_held(
+    devices: int, sharing: int, work: list[tuple[int, float, float]]
+) -> None:
+    """`work`: for each trial its slot, for how long that was empty before, and how long it takes."""
+    of = study("asha", devices=devices, trials_per_device=sharing)
+    free_s = [0.0] * of.slots
+    told: list[Event] = []
+    for number, (slot, gap_s, busy_s) in enumerate(work):
+        trial, start_s = f"t{number}", free_s[slot % of.slots] + gap_s
+        free_s[slot % of.slots] = start_s + busy_s
+        told += [
+            TrialCreated(at_s=start_s, trial=trial, config={}),
+            TrialStarted(at_s=start_s, trial=trial, epoch=0, devices=of.devices_of_a_trial),
+            epoch(trial, 1, 1.0, start_s + busy_s, Phases(train_s=busy_s)),
+        ]
+    ledger = LedgerFold()
+    ledger.apply(started(of))
+    ledger.apply(GrantOpened(at_s=0.0, grant="g", devices=devices, purpose="search"))
+    for event in sorted(told, key=lambda e: e.at_s):
+        ledger.apply(event)
+    costs = ledger.costs("search")
+    assert costs.busy_device_min == pytest.approx(sum(busy_s for *_, busy_s in work) / sharing / 60)
+    assert costs.allocated_device_min is not None
+    assert costs.busy_device_min <= costs.allocated_device_min + 1e-9
+    if sharing == 1:
+        assert not any(math.modf(e.devices)[0] for e in told if isinstance(e, TrialStarted))

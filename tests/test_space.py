@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.space import Choice, LogUniform, SearchSpace
+from bench.hyperparameters import Value
+from bench.space import Choice, LogUniform, SearchSpace, Uniform, plain
 
 SPACE = SearchSpace(
     (
@@ -80,3 +81,50 @@ def test_edges_of_the_learning_rate(value: float, edge: bool) -> None:
 def test_every_grid_point_lies_within_any_bounds(lower: float, ratio: float) -> None:
     dimension = LogUniform("learning_rate", 1e-6, 1.0).bounded(lower, lower * ratio)
     assert all(dimension.contains(value) for value in dimension.grid)
+
+
+WIDE = SearchSpace(
+    (
+        LogUniform("learning_rate", 1e-4, 1e-2, (1e-3,)),
+        Uniform("lora_dropout", 0.0, 0.2, (0.0, 0.1)),
+        Choice("optimizer", ("adamw_torch", "sgd"), ("sgd",)),
+        Choice("gradient_accumulation", (1, 2)),
+    )
+)
+
+
+def test_words_and_linear_ranges_reach_every_view_of_the_space() -> None:
+    assert SearchSpace.from_dict(json.loads(json.dumps(WIDE.to_dict()))) == WIDE
+    assert WIDE.to_dict()["optimizer"] == {"choice": ["adamw_torch", "sgd"], "grid": ["sgd"]}
+    assert [tuple(p.values()) for p in WIDE.grid()][:3] == [
+        (1e-3, 0.0, "sgd", 1), (1e-3, 0.0, "sgd", 2), (1e-3, 0.1, "sgd", 1)
+    ]  # fmt: skip
+    tune = WIDE.tune()
+    assert (tune["lora_dropout"].lower, tune["lora_dropout"].upper) == (0.0, 0.2)
+    assert tune["optimizer"].categories == ["adamw_torch", "sgd"]
+    configspace = WIDE.configspace(0)
+    assert not configspace["lora_dropout"].log
+    drawn = plain(dict(configspace.sample_configuration()))
+    assert type(drawn["optimizer"]) is str
+    assert all(WIDE[name].contains(value) for name, value in drawn.items())
+
+
+def test_a_space_of_old_is_written_as_of_old() -> None:
+    """Run ids are made of it."""
+    assert json.dumps(SPACE.to_dict()) == (
+        '{"learning_rate": {"log_uniform": [5e-06, 0.0002], "grid": [1e-05, 0.0002, 5e-06]}, '
+        '"batch_size": {"choice": [1, 2]}, "weight_decay": {"choice": [0.0, 0.01]}}'
+    )
+
+
+def test_a_word_is_in_no_range_and_nothing_lies_beyond_zero() -> None:
+    assert not any(WIDE[name].contains("sgd") for name in ("learning_rate", "lora_dropout"))
+    at: dict[str, Value] = {"learning_rate": 1e-3, "lora_dropout": 0.0, "optimizer": "sgd", "gradient_accumulation": 1}
+    assert WIDE.edges(at) == []
+    assert WIDE.edges({**at, "lora_dropout": 0.199}) == ["lora_dropout"]
+
+
+@pytest.mark.parametrize("data", [{"choice": [1], "uniform": [0, 1]}, {"grid": [1]}, {}, {"choice": [1], "width": 2}])
+def test_a_dimension_of_two_kinds_or_none_is_refused(data: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected one of 'choice', 'log_uniform' and 'uniform'"):
+        SearchSpace.from_dict({"lora_rank": data})

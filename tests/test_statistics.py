@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from statistics import fmean, median
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from bench.statistics import (
     normalised_regret,
     outperforming,
     paired_ratios,
+    pareto_front,
     performance_profile,
     performance_profile_score,
     random_order_cost,
@@ -215,3 +217,23 @@ def test_loss_difference() -> None:
     assert (found.low, found.high) == (-2.0, 2.0)
     assert loss_difference([INF, INF, 1.0], [1.0, INF, 2.0], resamples).value == INF
     assert loss_difference([1.0, 1.0, 1.0], [INF, INF, 2.0], resamples).value == -INF
+
+
+def test_a_front_by_hand() -> None:
+    points = [(1.0, 5.0), (2.0, 3.0), (2.0, 4.0), (3.0, 3.0), (4.0, 1.0), (1.0, 5.0), (0.0, math.nan), (0.0, None)]
+    assert pareto_front(points) == [True, True, False, False, True, True, False, False]
+    assert pareto_front([]) == []
+    with pytest.raises(ValueError, match="different dimensions"):
+        pareto_front([(1.0,), (1.0, 2.0)])
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([None, math.inf, 0.0, 1.0, 2.0, 3.0])] * 2), max_size=12))
+def test_the_front_is_what_no_other_dominates(points: list[tuple[float | None, float | None]]) -> None:
+    def whole(point: tuple[float | None, ...]) -> bool:
+        return all(x is not None and math.isfinite(x) for x in point)
+
+    def dominates(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+        return whole(a) and a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+    expected = [whole(p) and not any(dominates(other, p) for other in points) for p in points]
+    assert pareto_front(points) == expected

@@ -150,3 +150,17 @@ def test_who_pauses_or_copies_refuses_a_workload_that_cannot_be_saved(name: str)
     with pytest.raises(UserError, match="cannot save them"):
         load_strategy(name).check(workload)
     load_strategy("random").check(workload)
+
+
+def test_who_takes_several_metrics() -> None:
+    both = ("eval_loss", "memory_mib")
+    for name in strategy_names():
+        strategy = load_strategy(name)
+        strategy.check_metrics(("samples_per_s",))
+        if strategy.several:
+            strategy.check_metrics(both)
+        else:
+            with pytest.raises(UserError, match=r"use a strategy that takes several \(manual, random, tpe\)"):
+                strategy.check_metrics(both)
+    with pytest.raises(UserError, match="none has a cost of its own"):
+        load_strategy("pbt").check_metrics(("trial_device_min",))

@@ -14,13 +14,16 @@ from bench.cli.export import export
 from bench.cli.fetch import fetch
 from bench.cli.image import image
 from bench.cli.job import job
+from bench.cli.ladder import ladder
 from bench.cli.leaderboard import leaderboard
 from bench.cli.plan import plan
 from bench.cli.regress import regress
 from bench.cli.report import report
 from bench.cli.run import resume, run
-from bench.cli.show import probe, profiles, strategies, workloads
+from bench.cli.show import probe, profiles, spaces, strategies, workloads
 from bench.cli.simulate import simulate
+from bench.cli.stages import stages
+from bench.cli.startup import startup
 from bench.cli.status import cancel, logs, status
 from bench.cli.submit import submit
 from bench.cli.validate import validate
@@ -52,7 +55,8 @@ def cli() -> None:
 
 COMMANDS = (
     run, resume, submit, status, logs, cancel, report, leaderboard, plan, simulate, advise, validate, regress, export,
-    curves, record_curves, validate_curves, strategies, workloads, profiles, probe, doctor, fetch, image, job,
+    stages, ladder, startup, curves, record_curves, validate_curves, strategies, workloads, spaces, profiles, probe,
+    doctor, fetch, image, job,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

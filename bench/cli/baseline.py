@@ -12,8 +12,9 @@ from bench.cluster.jobs import load_jobs
 from bench.errors import UserError
 from bench.events import RunStarted
 from bench.journal import JOURNAL_NAME, read_journal
+from bench.metrics import DEFAULT
 from bench.profile import load_profile
-from bench.space import Choice, LogUniform
+from bench.spacefile import space_options
 from bench.study import Study
 from bench.workload import load_workload
 
@@ -41,6 +42,7 @@ def command(results: Path, study: Study) -> str:
         ("--seed", study.seed, 0),
         ("--epochs", study.epochs, task.epochs),
         ("--final-epochs", study.final_epochs, max(task.final_epochs, study.epochs)),
+        ("--metric", ",".join(study.metrics), ",".join(DEFAULT)),
         ("--trial-devices", study.devices_per_trial, profile.devices_per_trial),
         ("--model", study.model, None),
         ("--dataset", study.dataset, None),
@@ -49,14 +51,7 @@ def command(results: Path, study: Study) -> str:
     ):
         if value != default:
             words += [option, str(value)]
-    for dimension in study.space.dimensions:
-        if dimension == task.search_space[dimension.name]:
-            continue
-        if isinstance(dimension, LogUniform):
-            words += ["--lr-lower", repr(dimension.lower), "--lr-upper", repr(dimension.upper)]
-        elif isinstance(dimension, Choice):
-            option = {"batch_size": "--bs-choices", "weight_decay": "--wd-choices"}[dimension.name]
-            words += [option, " ".join(map(repr, dimension.values))]
+    words += space_options(study.space, task.search_space)
     return f"{program()} {shlex.join(words)}{results_option(results)}"
 
 

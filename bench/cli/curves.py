@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @click.command("record-curves", epilog="Example: sweepmark record-curves tiny-squad --points 12 --seeds 3")
 @click.argument("name")
 @click.option("--workload", default="tiny-squad", show_default=True, metavar="NAME", help="See `sweepmark workloads`.")
-@click.option("--recipe", default="qa", show_default=True, metavar="NAME", help="How it is trained: qa or workshop.")
+@click.option(
+    "--recipe", default="qa", show_default=True, metavar="NAME", help="How it is trained: qa, fast or workshop."
+)
 @click.option("--profile", metavar="NAME", help="Hardware profile. Default: this machine's own.")
 @click.option("--points", default=12, show_default=True, type=click.IntRange(min=2), help="Learning rates.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Seeds, from 0 upwards.")

@@ -36,7 +36,7 @@ def leaderboard(
     workload, recipe, profile, data or plan; simulated ones) are on boards of their own.
     """
     from bench.cli.output import KEPT, no_runs, show_report
-    from bench.leaderboard import boards, collect
+    from bench.leaderboard import boards, by_loss, collect
     from bench.leaderboard.board_table import leaderboard_csv, leaderboard_report
     from bench.leaderboard.write import leaderboard_pictures, leaderboard_texts, write_all
     from bench.progress import counter
@@ -47,7 +47,15 @@ def leaderboard(
     with counter("runs read") as on_done:
         found = collect(searched, on_done)
     ranked = boards(found)
+    if others := [one.name for one in found if not by_loss(one)]:
+        click.echo(
+            f"On no board, since they optimised something else than the loss alone: {', '.join(others)} "
+            "(`sweepmark report` shows them).",
+            err=True,
+        )
     if not ranked:
+        if others:
+            raise UserError("No other run's search is over: there is nothing to rank yet.")
         if not folders:
             raise no_runs(results)
         raise UserError(f"There is no run whose search is over in {', '.join(map(str, folders))}: name another folder.")

@@ -19,15 +19,20 @@ from bench.cli.simulation_options import study as virtual_study
 from bench.container.inside import IMAGE_FILE
 from bench.errors import UserError
 from bench.events import FINAL_TRIAL, Event, TrialEnded
+from bench.hyperparameters import midway
 from bench.journal import JOURNAL_NAME
+from bench.metrics import DEFAULT, parse_metrics
 from bench.probe import Probe, probe_machine, require_profile
 from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
 from bench.run import EXIT_STALLED, Interrupted, plan_study, run_folder, run_study
+from bench.space import SearchSpace
+from bench.spacefile import overridden, trainable
 from bench.strategy import GridPlan, Strategy, load_strategy
-from bench.study import EngineName, Study
+from bench.study import MOST_ON_A_DEVICE, EngineName, Study
 from bench.trials import RunState
-from bench.workload import load_recipe, load_workload
+from bench.workload import Recipe, load_recipe, load_workload
+from bench.zero import check_deepspeed
 
 if TYPE_CHECKING:
     from bench.curve_model import CurveModel
@@ -52,6 +57,7 @@ class Runner:
         self._results = results
         self._fresh = fresh
         self._refreshed: set[Path] = set()
+        self._said: set[str] = set()
         self._curve_sets: dict[tuple[str | None, ...], CurveSet] = {}
         self._models: dict[str, CurveModel] = {}
 
@@ -73,6 +79,7 @@ class Runner:
         samples: int,
         epochs: int | None,
         final_epochs: int | None,
+        space: str | None = None,
         lr_lower: float | None,
         lr_upper: float | None,
         bs_choices: tuple[int, ...] | None,
@@ -84,11 +91,19 @@ class Runner:
         deepspeed: Path | None,
         devices: int | None,
         trial_devices: int | None = None,
+        metric: str | None = None,
+        trials_per_device: int = 1,
         **others: Any,
     ) -> Study:
         """The study that the options ask for. Raises UserError on the first option that cannot be had."""
         simulated = given(others)
+        metrics = DEFAULT if metric is None else parse_metrics(metric)
+        load_strategy(strategy_name).check_metrics(metrics)
         if engine == "virtual":
+            if trials_per_device > 1:
+                raise UserError(
+                    "--trials-per-device cannot be had in virtual time: curves do not say how trials slow each other."
+                )
             trained = {"--model": model, "--dataset": dataset, "--deepspeed": deepspeed, "--recipe": recipe}
             for option, value in trained.items():
                 if value is not None:
@@ -99,10 +114,11 @@ class Runner:
                 strategy_name, seed=seed, profile=profile, workload=workload, samples=samples, epochs=epochs,
                 final_epochs=final_epochs, settings=dict(pair(text) for text in settings), devices=devices,
                 overrides={
-                    "lr_lower": lr_lower, "lr_upper": lr_upper, "bs_choices": bs_choices, "wd_choices": wd_choices
+                    "file": space, "lr_lower": lr_lower, "lr_upper": lr_upper, "bs_choices": bs_choices,
+                    "wd_choices": wd_choices,
                 },
                 **{name: others[name] for name in NAMES if name in others},
-                trial_devices=trial_devices,
+                trial_devices=trial_devices, metrics=metrics,
             )  # fmt: skip
         if simulated:
             raise UserError(f"{simulated[0]} is for virtual time alone: add --engine virtual, or leave it out.")
@@ -112,12 +128,21 @@ class Runner:
         strategy.check(task)
         hardware = self._hardware(profile)
         per_trial = trial_devices or hardware.devices_per_trial
-        space = task.search_space.override(
-            lr_lower=lr_lower, lr_upper=lr_upper, bs_choices=bs_choices, wd_choices=wd_choices
-        )
-        for path, option in ((model, "--model"), (dataset, "--dataset"), (deepspeed, "--deepspeed")):
+        _check_sharing(trials_per_device, strategy, per_trial)
+        searched = overridden(
+            task.search_space,
+            file=space, lr_lower=lr_lower, lr_upper=lr_upper, bs_choices=bs_choices, wd_choices=wd_choices,
+        )  # fmt: skip
+        searched = self._trainable(searched, hardware, how, deepspeed)
+        kept = [name for name in searched.names if not midway(name)]
+        if strategy.copies and kept:
+            self._say(f"Strategy {strategy.name} does not change {', '.join(kept)} of a trial that copies another: "
+                      "what the donor has comes with its weights.")  # fmt: skip
+        for path, option in ((model, "--model"), (dataset, "--dataset")):
             if path is not None and not path.exists():
                 raise UserError(f"{option} {path} does not exist: check the path.")
+        if deepspeed is not None:
+            check_deepspeed(str(deepspeed))
         epochs = task.epochs if epochs is None else epochs
         final_epochs = max(task.final_epochs, epochs) if final_epochs is None else final_epochs
         if how.horizon == "workload" and max(epochs, final_epochs) > task.horizon_epochs:
@@ -131,7 +156,7 @@ class Runner:
             recipe=recipe,
             strategy=strategy.name,
             settings=resolved,
-            space=space,
+            space=searched,
             profile=hardware.name,
             engine="serial" if strategy.serial else "ray",
             seed=seed,
@@ -145,6 +170,8 @@ class Runner:
             dataset=str(dataset) if dataset else None,
             dataset_name=dataset_name,
             deepspeed=str(deepspeed) if deepspeed else None,
+            metrics=metrics,
+            trials_per_device=trials_per_device,
         )
         if strategy.serial:  # its plan is made of nothing but the study, and says how many trials there are
             plan = plan_study(study, strategy)
@@ -154,6 +181,19 @@ class Runner:
                 f"Strategy {strategy.name} runs on the {study.engine} engine, not on {engine}: leave --engine out."
             )
         return study
+
+    def _trainable(self, space: SearchSpace, hardware: Profile, recipe: Recipe, deepspeed: Path | None) -> SearchSpace:
+        """The space without what this hardware cannot train, which is said once. Raises UserError."""
+        kept, left_out = trainable(space, hardware, recipe, deepspeed=deepspeed is not None)
+        if left_out is not None:
+            self._say(f"{left_out} left out of the search.")
+        return kept
+
+    def _say(self, sentence: str) -> None:
+        """Tells the user once, however many studies it concerns."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            click.echo(sentence, err=True)
 
     def _hardware(self, profile: str | None) -> Profile:
         """The profile to run on."""
@@ -314,6 +354,18 @@ class Runner:
 def search_key(study: Study) -> tuple[Any, ...]:
     """What two searches must share; the final retrain is in the cost of neither."""
     return replace(study, final_epochs=0).comparison_key()
+
+
+def _check_sharing(trials_per_device: int, strategy: Strategy, per_trial: int) -> None:
+    """Raises UserError where trials cannot share a device."""
+    if trials_per_device > 1 and strategy.serial:
+        raise UserError(f"Strategy {strategy.name} trains one trial after the other: leave --trials-per-device out.")
+    if trials_per_device > 1 and per_trial > 1:
+        raise UserError(
+            f"A trial of {per_trial} devices shares none: leave --trials-per-device out, or give --trial-devices 1."
+        )
+    if trials_per_device > MOST_ON_A_DEVICE:
+        raise UserError(f"--trials-per-device {trials_per_device} is too many: give up to {MOST_ON_A_DEVICE}.")
 
 
 def _set_aside(folder: Path) -> None:

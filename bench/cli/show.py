@@ -32,16 +32,24 @@ def strategies(name: str | None, as_json: bool) -> None:
             "engine": "serial" if s.serial else "ray",
             "pauses": s.pauses,
             "copies": s.copies,
+            "several_metrics": s.several,
             "settings": {key: asdict(setting) for key, setting in s.settings.items()},
         }
         for s in chosen
     ]
     if name is None:
         listing = [
-            (r["name"], r["engine"], "pauses" if r["pauses"] else "copies" if r["copies"] else "", r["summary"])
-            for r in rows
+            (
+                s.name,
+                "serial" if s.serial else "ray",
+                "pauses" if s.pauses else "copies" if s.copies else "",
+                "two" if s.several else "one",
+                s.summary,
+            )
+            for s in chosen
         ]
-        _show(rows, _table("Strategies", ("strategy", "engine", "trials may be", "what it does"), listing), as_json)
+        headers = ("strategy", "engine", "trials may be", "metrics", "what it does")
+        _show(rows, _table("Strategies", headers, listing), as_json)
         return
     settings = [(key, s["default"], s["meaning"]) for key, s in rows[0]["settings"].items()]
     title = f"{rows[0]['name']}: {rows[0]['summary']}"
@@ -66,6 +74,37 @@ def workloads(name: str | None, as_json: bool) -> None:
     }
     rows = [(kind.rstrip("s"), each["name"], each["summary"]) for kind, group in everything.items() for each in group]
     _show(everything, _table("Workloads and recipes", ("kind", "name", "what it is"), rows), as_json)
+
+
+@click.command(epilog="Example: sweepmark spaces lora")
+@click.argument("name", required=False)
+@click.option("--workload", metavar="NAME", default="tiny-squad", show_default=True, help="Whose space it is put upon.")
+@JSON
+def spaces(name: str | None, workload: str, as_json: bool) -> None:
+    """List the search spaces that `run --space` takes, or show what NAME (or a .toml file) makes of a workload's."""
+    from bench.hyperparameters import find, shown
+    from bench.space import Choice, LogUniform
+    from bench.spacefile import applied, load_space, space_names
+    from bench.workload import load_workload
+
+    if name is None:
+        known = [load_space(n) for n in space_names()]
+        rows = [(s.name, ", ".join(s.space), s.summary) for s in known]
+        notes = ["They are put upon the workload's own space, which `sweepmark workloads NAME` shows."]
+        listing = _table("Search spaces", ("space", "hyperparameters", "what it is"), rows, notes)
+        _show([asdict(s) for s in known], listing, as_json)
+        return
+    made = applied(name, load_workload(workload).search_space)
+    found: list[tuple[str, str, str, str]] = []
+    for d in made.dimensions:
+        if isinstance(d, Choice):
+            values = ", ".join(shown(v, "g") for v in d.values)
+        else:
+            values = f"{d.lower:g} to {d.upper:g}" + (", logarithmically" if isinstance(d, LogUniform) else "")
+        found.append((d.name, values, ", ".join(shown(v, "g") for v in d.grid), find(d.name).meaning))
+    headers = ("hyperparameter", "values", "grid", "meaning")
+    title = f"Search space {load_space(name).name} on {workload}"
+    _show(made.to_dict(), _table(title, headers, found), as_json)
 
 
 @click.command(epilog="Example: sweepmark profiles v100")

@@ -44,6 +44,7 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
 
 
 SPACE = (
+    click.option("--space", metavar="NAME", help="What is tuned beside: see `sweepmark spaces`, or a .toml file."),
     click.option("--lr-lower", type=float, callback=finite, help="Lower bound of the learning rate."),
     click.option("--lr-upper", type=float, callback=finite, help="Upper bound of the learning rate."),
     click.option("--bs-choices", metavar="8 16", callback=numbers(int), help="Batch sizes to choose from."),
@@ -81,7 +82,7 @@ STUDY = (
 
 TRAINING = (
     click.option("--workload", metavar="NAME", help="See `sweepmark workloads`. Default: tiny-squad."),
-    click.option("--recipe", metavar="NAME", help="How it is trained: qa or workshop. Default: qa."),
+    click.option("--recipe", metavar="NAME", help="How it is trained: qa, fast or workshop. Default: qa."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds."),
     click.option(
         "--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Runs, from --seed upwards."
@@ -89,6 +90,7 @@ TRAINING = (
     click.option("--samples", default=12, show_default=True, type=click.IntRange(min=1), help="Trials at most."),
     click.option("--epochs", type=click.IntRange(min=1), help="Epochs of a trial. Default: the workload's."),
     click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none."),
+    click.option("--metric", metavar="NAME[,NAME]", help="What is optimised, see docs/metrics.md. Default: eval_loss."),
     *SPACE,
     click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable."
@@ -96,7 +98,7 @@ TRAINING = (
     click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's."),
     click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's."),
     click.option("--dataset-name", metavar="TEXT", help="What reports call that data set."),
-    click.option("--deepspeed", type=click.Path(path_type=Path), help="DeepSpeed configuration file."),
+    click.option("--deepspeed", type=click.Path(path_type=Path), help="zero1, zero2, zero3 ... or a file."),
 )
 """What is trained, in real time."""
 
@@ -175,6 +177,7 @@ def studies(
     profile: str | None = None,
     workload: str | None = None,
     settings: tuple[str, ...] = (),
+    space: str | None = None,
     lr_lower: float | None = None,
     lr_upper: float | None = None,
     bs_choices: tuple[int, ...] | None = None,
@@ -198,7 +201,9 @@ def studies(
     for name in pairs:
         if not any(name in s.settings for s in strategies):
             strategies[-1].resolve(pairs)
-    overrides = {"lr_lower": lr_lower, "lr_upper": lr_upper, "bs_choices": bs_choices, "wd_choices": wd_choices}
+    overrides = {
+        "file": space, "lr_lower": lr_lower, "lr_upper": lr_upper, "bs_choices": bs_choices, "wd_choices": wd_choices
+    }  # fmt: skip
     first = [
         study(
             strategy, curve_set, hardware, overrides=overrides,
@@ -214,9 +219,9 @@ def check_support(one: Study, model: CurveModel) -> None:
     """Raises UserError where the study's space reaches beyond what was recorded."""
     from itertools import product
 
-    from bench.space import LogUniform
+    from bench.space import Choice
 
-    axes = [(d.lower, d.upper) if isinstance(d, LogUniform) else d.values for d in one.space.dimensions]
+    axes = [d.values if isinstance(d, Choice) else (d.lower, d.upper) for d in one.space.dimensions]
     for corner in product(*axes):
         outside = model.outside(dict(zip(one.space.names, corner, strict=True)))
         if outside is not None:

@@ -11,8 +11,9 @@ from typing import Any
 from bench.cli.output import results_option
 from bench.cluster.condition import WatchedJob, spans
 from bench.cluster.watch import Facts
+from bench.hyperparameters import short_name
 from bench.ledger import Costs
-from bench.progress import SHORT_NAMES, clock_text, number
+from bench.progress import best, clock_text, mark, number
 from bench.progress import label as trial_label
 from bench.tables import Cell, Column, Table
 from bench.trials import Trial
@@ -38,7 +39,7 @@ def runs_table(facts: Sequence[Facts], program: str, results: Path, notes: Seque
             Column(key="state", header="state", align="left", wraps=True),
             Column(key="trials", header="trials"),
             Column(key="epochs", header="epochs"),
-            Column(key="eval_loss", header="best loss", spec=".4f"),
+            Column(key="eval_loss", header="best" if any(map(_by_metric, facts)) else "best loss", spec=".4f"),
             Column(key="allocated_device_min", header="device-min spent", spec=".2f"),
             Column(key="left", header="left"),
         ),
@@ -55,7 +56,7 @@ def _run_row(run: Facts) -> tuple[Cell, ...]:
         shorten(run.condition.words, SHOWN_WORDS, placeholder=" …"),
         None if total is None else f"{ended}/{total}",
         _epochs(run),
-        _best(run)[1],
+        best(run.record.trace[-1]) if run.record and _by_metric(run) else _best(run)[1],
         _allocated(run),
         None if run.time_left_s is None else clock_text(run.time_left_s),
     )
@@ -75,10 +76,9 @@ def headline(run: Facts, unit: str) -> str:
     ended, total = _trials(run)
     if total is None:
         return ""
-    trial, loss = _best(run)
     parts = [f"{ended}/{total} trials", f"{_epochs(run) or 0} epochs"]
-    if loss is not None:
-        parts.append(f"best {loss:.4f} (trial {trial})")
+    if run.record and run.record.trace:
+        parts.append(f"best {best(run.record.trace[-1])} (trial {run.record.trace[-1].trial})")
     parts.append(f"{_allocated(run) or 0:.2f} {unit}-min")
     if run.time_left_s is not None:
         parts.append(f"about {clock_text(run.time_left_s)} left")
@@ -137,13 +137,14 @@ def _trials_table(run: Facts, shown: int | None) -> Table:
     hidden = 0 if shown is None else max(0, len(trials) - shown)
     trials = trials[hidden:]
     names = list(dict.fromkeys(name for trial in trials for name in trial.config))
-    best, _ = _best(run)
+    incumbent = run.record.trace[-1] if run.record.trace else None
+    winner = None if incumbent is None else incumbent.trial
     return Table(
         name="trials",
         title="Trials",
         columns=(
             Column(key="trial", header="trial", align="left"),
-            *(Column(key=name, header=SHORT_NAMES.get(name, name), spec=".3g") for name in names),
+            *(Column(key=name, header=short_name(name), spec=".3g") for name in names),
             Column(key="state", header="state", align="left"),
             Column(key="epochs", header="epochs"),
             Column(key="last_loss", header="last loss", align="left"),
@@ -155,13 +156,13 @@ def _trials_table(run: Facts, shown: int | None) -> Table:
                 *(trial.config.get(name) for name in names),
                 _state(run, trial),
                 trial.epochs,
-                number(trial.last_loss) + (" ← best" if trial.trial == best else ""),
+                number(trial.last_loss) + (mark(incumbent) if trial.trial == winner else ""),
                 *([trial.detail] if any(t.detail for t in trials) else []),
             )
             for trial in trials
         ),
         notes=(f"{hidden} earlier ones are not shown.",) if hidden else (),
-        strong=frozenset(i for i, trial in enumerate(trials) if trial.trial == best),
+        strong=frozenset(i for i, trial in enumerate(trials) if trial.trial == winner),
     )
 
 
@@ -203,7 +204,7 @@ def plain(run: Facts, program: str, results: Path, *, full: bool = False) -> dic
         "trials_ended": ended,
         "trials": total,
         "epochs": _epochs(run),
-        "incumbent": None if loss is None else {"trial": trial, "eval_loss": loss},
+        "incumbent": None if loss is None else {"trial": trial, "eval_loss": loss} | _values(run),
         "allocated_device_min": _allocated(run),
         "time_left_s": run.time_left_s,
         "next": command(run, program, results) or None,
@@ -264,6 +265,15 @@ def _best(run: Facts) -> tuple[str, float | None]:
     if run.record is None or not run.record.trace:
         return "", None
     return run.record.trace[-1].trial, run.record.trace[-1].eval_loss
+
+
+def _by_metric(run: Facts) -> bool:
+    """Whether its incumbent is the best by something else than the loss alone."""
+    return bool(run.record and run.record.trace and run.record.trace[-1].values)
+
+
+def _values(run: Facts) -> dict[str, Any]:
+    return {"values": run.record.trace[-1].values} if run.record and _by_metric(run) else {}
 
 
 def _allocated(run: Facts) -> float | None:

@@ -19,6 +19,7 @@ from bench.lock import hold
 from bench.profile import load_profile
 from bench.study import Study
 from bench.trials import RunState, fold
+from bench.zero import deepspeed_names
 
 SCRIPTS: dict[JobKind, str] = {
     "serial": "serial.sh", "task": "tasks.sh", "head": "head.sh", "worker": "workers.sh", "final": "final.sh",
@@ -107,9 +108,10 @@ def scripts(run_folder: Path, submitted: Submitted) -> dict[Path, str]:
     study, site = submitted.read_study(), submitted.site
     profile = load_profile(study.profile)
     folder = run_folder.absolute() / FOLDER
+    deepspeed = None if study.deepspeed in deepspeed_names() else study.deepspeed
     inputs = [
         submitted.folder / path
-        for path in (study.model, study.dataset, study.deepspeed, study.strategy_file)
+        for path in (study.model, study.dataset, deepspeed, study.strategy_file)
         if path is not None
     ]
     texts = {}

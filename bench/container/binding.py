@@ -7,9 +7,12 @@ from pathlib import Path
 
 from bench.container.launch import CACHE, HUGGINGFACE, INSIDE, RESULTS, Bind
 from bench.errors import UserError
+from bench.zero import deepspeed_names
 
-INPUTS = ("--model", "--dataset", "--deepspeed", "--strategy")
-"""Options that may name a file or a folder to read. A strategy is a path where it ends in .py."""
+INPUTS = ("--model", "--dataset", "--deepspeed", "--strategy", "--space")
+"""Options that may name a file or a folder to read. A strategy is a path where it ends in .py, a search space where it
+ends in .toml, and a DeepSpeed configuration where the suite has none of that name."""
+ENDINGS = {"--strategy": ".py", "--space": ".toml"}
 
 OWN = "--container"
 
@@ -45,7 +48,7 @@ def bound(
             next(rest)
         elif word in INPUTS:
             value = next(rest)
-            if word != "--strategy" or value.endswith(".py"):
+            if _is_path(word, value):
                 bind = _input(word, Path(value))
                 binds.append(bind)
                 value = str(bind.inside)
@@ -63,6 +66,12 @@ def _split(words: Sequence[str]) -> list[str]:
         looked_at = option in (*INPUTS, OWN, "--results")
         found += [option, value] if equals and looked_at else [word]
     return found
+
+
+def _is_path(option: str, value: str) -> bool:
+    if option in ENDINGS:
+        return value.endswith(ENDINGS[option])
+    return option != "--deepspeed" or value not in deepspeed_names()
 
 
 def _input(option: str, path: Path) -> Bind:

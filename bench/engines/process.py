@@ -10,13 +10,14 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.hyperparameters import Value
 from bench.training import EpochResult, FinalResult, TrainingTask, TrialFailed
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ Message = EpochResult | FinalResult | TrialFailed | ProcessDied
 
 def run_trial_process(
     task: TrainingTask,
-    config: dict[str, float | int],
+    config: Mapping[str, Value],
     *,
     folder: Path,
     resume_from: Path | None,
@@ -121,7 +122,7 @@ def _say_refusals(send: Callable[[Any], None], work: Callable[..., None], *argum
 def _train(
     send: Callable[[Any], None],
     task: TrainingTask,
-    config: dict[str, float | int],
+    config: Mapping[str, Value],
     folder: Path,
     resume_from: Path | None,
     score: bool,
@@ -181,7 +182,7 @@ def _rank(
     send: Callable[[Any], None],
     launcher: int,
     task: TrainingTask,
-    config: dict[str, float | int],
+    config: Mapping[str, Value],
     folder: Path,
     resume_from: Path | None,
     score: bool,
@@ -200,9 +201,11 @@ def _rank(
 
 
 def _prepare(send: Callable[[Any], None], task: TrainingTask) -> None:
-    from bench.hf import hashes, load_config, prepare
+    from bench.hf import deepspeed, hashes, load_config, prepare
 
     load_config(task)
+    if task.own_stages:
+        deepspeed.build(task)
     prepare(task)
     send(Prepared(facts=hashes(task)))
 

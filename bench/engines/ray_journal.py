@@ -218,7 +218,7 @@ class JournalCallback(Callback):
         self._running.pop(name, None)
         spent_s = self._now_s() - self._spent_until_s.get(name, self._now_s())
         self._emit(
-            WorkLost(**self._now(trial), busy_s=spent_s, devices=self._session.study.devices_per_trial, reason=reason)
+            WorkLost(**self._now(trial), busy_s=spent_s, devices=self._session.study.devices_of_a_trial, reason=reason)
         )
 
     def _end(self, trial: TuneTrial, event: TrialEnded) -> None:

@@ -44,7 +44,7 @@ class LocalCluster:
         grant = session.open_grant(study.devices, "search")
         with (
             ray_node(
-                cpus=study.devices * task.threads,
+                cpus=study.devices * study.trials_per_device * task.threads,
                 gpus=study.devices if task.device == "cuda" else 0,
             ),
             tempfile.TemporaryDirectory() as storage,

@@ -7,6 +7,7 @@ they pay for their imports once too. Ray ends them when it ends, whatever ends i
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from bench.training import TrainingTask
 if TYPE_CHECKING:
     from bench.hf.meeting import Place
 
+GPU_PARTS = 10_000
+"""Ray counts a GPU in so many parts."""
 LOST_EXIT = 1
 """How a process of a trial ends that has lost another: Tune then starts the trial again from its last checkpoint."""
 WATCH_S = 1.0
@@ -30,12 +33,16 @@ PART_S = 30.0
 """How long the other ranks may take to let go of a trial that has ended."""
 
 
-def resources(task: TrainingTask, *, single_node: bool) -> tune.PlacementGroupFactory | dict[str, float]:
+def resources(
+    task: TrainingTask, *, single_node: bool, sharing: int = 1
+) -> tune.PlacementGroupFactory | dict[str, float]:
     """What Tune reserves for a trial: for each process its CPU threads and, on a GPU profile, a GPU.
 
-    `single_node`: all processes lie on one node. Else Ray packs them on as few as it can.
+    `single_node`: all processes lie on one node. Else Ray packs them on as few as it can. `sharing`: so many trials
+    share a GPU (a CPU core is shared by having Ray count it so many times).
     """
-    each: dict[str, float] = {"CPU": task.threads, **({"GPU": 1} if task.device == "cuda" else {})}
+    gpu = math.floor(GPU_PARTS / sharing) / GPU_PARTS  # rounded up, the last of them would not fit
+    each: dict[str, float] = {"CPU": task.threads, **({"GPU": gpu} if task.device == "cuda" else {})}
     if task.processes == 1:
         return each
     return tune.PlacementGroupFactory([each] * task.processes, strategy="STRICT_PACK" if single_node else "PACK")

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.engines.cores import first_cores
 from bench.engines.ray_local import ENVIRONMENT, LocalCluster
 from bench.engines.session import Session
 from bench.events import Event
+from bench.objectives import Objectives
+from bench.profile import load_profile
 from bench.seeds import child_seed
 from bench.strategy import TIME_ATTRIBUTE, TunePlan
+from bench.study import Study
 
 
 def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
@@ -44,14 +48,24 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
             waiting=cluster.waiting,
             discard=partial(_discard, checkpoints, keep=session.strategy.copies),
         )
-        trainable = partial(run_trial, task=task, checkpoints=checkpoints, copies=session.strategy.copies, gate=gate)
+        objectives = Objectives(metrics=study.metrics, devices=study.devices_of_a_trial)
+        each = resources(task, single_node=cluster.single_node, sharing=study.trials_per_device)
+        trainable = partial(
+            run_trial,
+            task=task,
+            objectives=objectives,
+            checkpoints=checkpoints,
+            copies=session.strategy.copies,
+            gate=gate,
+            cores=_shared_cores(study) if task.device == "cpu" else (),
+        )
         with (
             _no_output(),
             seeded_decisions(child_seed(study.seed, "search")),
             kept_workers(),
         ):
             tuner = tune.Tuner(
-                tune.with_resources(trainable, resources(task, single_node=cluster.single_node)),
+                tune.with_resources(trainable, each),
                 param_space=dict(plan.param_space),
                 tune_config=tune.TuneConfig(
                     search_alg=plan.search_alg,
@@ -76,6 +90,13 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
                 if callback.ended_by is not None:
                     raise callback.ended_by from None
                 raise
+
+
+def _shared_cores(study: Study) -> tuple[int, ...]:
+    """The CPU cores that the study's devices are, where trials share them."""
+    if study.trials_per_device == 1:
+        return ()
+    return first_cores(study.devices * load_profile(study.profile).cpus_per_device)
 
 
 def _numbering() -> Callable[[object], str]:

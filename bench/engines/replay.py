@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.events import FINAL_TRIAL, EpochFinished, Event, State, TrialEnded
+from bench.hyperparameters import Value
 
 STUCK_S = 10.0
 """A trial that does not ask for so long for the result that is next is passed over: it runs later than it did."""
@@ -21,23 +22,23 @@ STUCK_S = 10.0
 @dataclass(frozen=True)
 class Recorded:
     """One result of the interrupted run. `config`: the trial's at that time (None: it never finished an epoch).
-    `failed`: how the trial ended with it, where it failed."""
+    `epoch`: what it measured (None: nothing). `failed`: how the trial ended with it, where it failed."""
 
     trial: str
-    config: Mapping[str, float | int] | None
-    eval_loss: float | None
+    config: Mapping[str, Value] | None
+    epoch: EpochFinished | None
     failed: tuple[State, str] | None = None
 
 
 def recorded_results(events: Iterable[Event]) -> list[Recorded]:
     """What the scheduler and the searcher were told, in order."""
     results: list[Recorded] = []
-    configs: dict[str, Mapping[str, float | int]] = {}
+    configs: dict[str, Mapping[str, Value]] = {}
     for event in events:
         if isinstance(event, EpochFinished) and event.trial != FINAL_TRIAL:
             configs[event.trial] = event.config
             failed: tuple[State, str] | None = ("nan", "its loss was not finite") if event.eval_loss is None else None
-            results.append(Recorded(event.trial, event.config, event.eval_loss, failed))
+            results.append(Recorded(event.trial, event.config, event, failed))
         elif isinstance(event, TrialEnded) and event.state in ("nan", "oom", "failed", "timeout"):
             results.append(Recorded(event.trial, configs.get(event.trial), None, (event.state, event.detail)))
     return results
@@ -57,7 +58,7 @@ class ReplayGate:
         self._in_flight = False
         self._changed = asyncio.Condition()
 
-    async def next(self, trial: str, config: Mapping[str, float | int]) -> Recorded | None:
+    async def next(self, trial: str, config: Mapping[str, Value]) -> Recorded | None:
         """The trial's next recorded result, when its turn has come; None once there are no more of anyone who is there,
         or where the trial now has another configuration than was recorded."""
         async with self._changed:

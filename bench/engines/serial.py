@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.engines.process import ProcessDied, run_trial_process
 from bench.engines.session import TRIAL_RETRIES, Session
 from bench.events import FINAL_TRIAL, FinalScored, Phases, Purpose, TrialCreated, TrialEnded, WorkLost
+from bench.hyperparameters import Value
 from bench.strategy import GridPlan
 from bench.training import EpochResult, FinalResult, TrainingTask, TrialFailed
 
@@ -19,16 +20,14 @@ def search(session: Session, plan: GridPlan) -> None:
     session.close_grant(grant)
 
 
-def retrain(session: Session, task: TrainingTask, config: dict[str, float | int]) -> None:
+def retrain(session: Session, task: TrainingTask, config: dict[str, Value]) -> None:
     """The final retrain: `config` with fresh seeds for the task's epochs, scored on the test split."""
     grant = session.open_grant(session.study.devices_per_trial, "final")
     run_trial(session, task, FINAL_TRIAL, config, purpose="final")
     session.close_grant(grant)
 
 
-def run_trial(
-    session: Session, task: TrainingTask, trial: str, config: dict[str, float | int], *, purpose: Purpose
-) -> None:
+def run_trial(session: Session, task: TrainingTask, trial: str, config: dict[str, Value], *, purpose: Purpose) -> None:
     """Train one trial to its end, going on from its last checkpoint where an earlier attempt left one."""
     now_s = session.clock.now_s
     if session.state.get(trial) is None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from bench.clock import Clock
 from bench.events import (
+    FINAL_TRIAL,
     EpochFinished,
     Event,
     GrantClosed,
@@ -110,7 +111,8 @@ class Session:
         self.emit(GrantClosed(at_s=self.clock.now_s(), grant=grant))
 
     def start_trial(self, trial: str, epoch: int) -> None:
-        self.emit(TrialStarted(at_s=self.clock.now_s(), trial=trial, epoch=epoch, devices=self.study.devices_per_trial))
+        devices = self.study.devices_per_trial if trial == FINAL_TRIAL else self.study.devices_of_a_trial
+        self.emit(TrialStarted(at_s=self.clock.now_s(), trial=trial, epoch=epoch, devices=devices))
 
     def finish_epoch(self, trial: str, result: EpochResult, worker: str) -> None:
         self.emit(

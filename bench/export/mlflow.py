@@ -24,6 +24,7 @@ from bench.export.common import (
     study_facts,
 )
 from bench.export.place import LOCK_NAME, alone_in, cannot_write, needs, other_there
+from bench.hyperparameters import Value
 from bench.progress import OnDone
 from bench.record import RECORD_NAME, encode_record
 from bench.trials import Trial
@@ -169,7 +170,7 @@ class _Writing:
             "configuration_changed": one_line(changes_text(trial)),
         }
         run = self._create(experiment, f"{name} of {source.label}", start_s, {k: v for k, v in tags.items() if v})
-        self._params(run, {safe_name(k): repr(v) for k, v in exported_config(trial).items()})
+        self._params(run, {safe_name(k): _param(v) for k, v in exported_config(trial).items()})
         losses = [("eval_loss", p.eval_loss, p.at_s, p.epoch) for p in trial.curve]
         losses += [("train_loss", p.train_loss, p.at_s, p.epoch) for p in trial.curve]
         totals = [("eval_loss_full", trial.best_loss), ("busy_device_min", trial.busy_device_min)]
@@ -204,6 +205,11 @@ class _Writing:
             self._client.update_run(run, status)
         else:
             self._client.set_terminated(run, status, _ms(end_s))
+
+
+def _param(value: Value) -> str:
+    """Words as they are, numbers in full precision."""
+    return one_line(value) if isinstance(value, str) else repr(value)
 
 
 def _ms(at_s: float) -> int:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError
 from bench.export.common import Source, cost_numbers, exported_config, nature, one_line, outcome, run_facts, study_facts
 from bench.export.place import alone_in, cannot_write, needs, other_there
+from bench.hyperparameters import Value
 from bench.progress import OnDone
-from bench.space import LogUniform
+from bench.space import Choice, LogUniform
 from bench.trials import Trial
 
 if TYPE_CHECKING:
@@ -135,20 +136,30 @@ def _distributions(source: Source) -> dict[str, BaseDistribution]:
         name = dimension.name
         configs = [exported_config(trial) for trial in source.record.search_trials]
         tried = [config[name] for config in configs if name in config]
-        if isinstance(dimension, LogUniform):
-            positive = [float(value) for value in tried if value > 0]
-            distributions[name] = FloatDistribution(
-                min([dimension.lower, *positive]), max([dimension.upper, *positive]), log=True
+        if isinstance(dimension, Choice):
+            others = sorted(
+                {value for value in tried if value not in dimension.values}, key=lambda v: (str(type(v)), v)
             )
-        else:
-            others = sorted({value for value in tried if value not in dimension.values})
             distributions[name] = CategoricalDistribution((*dimension.values, *others))
+        else:
+            log = isinstance(dimension, LogUniform)
+            inside = [float(value) for value in tried if not isinstance(value, str) and (value > 0 or not log)]
+            distributions[name] = FloatDistribution(
+                min([dimension.lower, *inside]), max([dimension.upper, *inside]), log=log
+            )
     return distributions
+
+
+def _fits(value: Value, distribution: BaseDistribution) -> bool:
+    from optuna.distributions import FloatDistribution
+
+    if not isinstance(distribution, FloatDistribution):
+        return True
+    return not isinstance(value, str) and (value > 0 or not distribution.log)
 
 
 def _frozen(source: Source, trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     """A trial is COMPLETE where it has a loss at full fidelity; its parameters are then those that reached it."""
-    from optuna.distributions import CategoricalDistribution
     from optuna.trial import TrialState, create_trial
 
     became = outcome(source.record, trial)
@@ -163,7 +174,7 @@ def _frozen(source: Source, trial: Trial, distributions: dict[str, BaseDistribut
     inside = {
         name: number
         for name, number in exported_config(trial).items()
-        if name in distributions and (number > 0 or isinstance(distributions[name], CategoricalDistribution))
+        if name in distributions and _fits(number, distributions[name])
     }
     frozen = create_trial(
         state=state,

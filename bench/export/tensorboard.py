@@ -175,7 +175,10 @@ def _start_session(file: _EventFile, source: Source, trial: Trial, at_s: float) 
 
     info = SessionStartInfo(start_time_secs=at_s, group_name=f"{source.label}/{_folder(trial)}")
     for name, value in exported_config(trial).items():
-        info.hparams[one_line(name)].number_value = value
+        if isinstance(value, str):
+            info.hparams[one_line(name)].string_value = one_line(value)
+        else:
+            info.hparams[one_line(name)].number_value = value
     info.hparams["strategy"].string_value = one_line(source.record.study.get("strategy", ""))
     info.hparams["trial_state"].string_value = trial.state
     info.hparams["numbers"].string_value = "simulated" if source.simulated else "measured"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from bench.events import (
@@ -49,12 +50,14 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Seconds from its beginning. `rows`: device slots. `bars`: by row and start; those of one row do not overlap."""
+    """Seconds from its beginning. `rows`: device slots. `bars`: by row and start; those of one row do not overlap.
+    `per_device`: slots of one device, which that many trials share."""
 
     title: str
     rows: int
     bars: tuple[Bar, ...]
     end_s: float
+    per_device: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -81,7 +84,8 @@ def schedule(events: Iterable[Event], title: str = "Schedule") -> Schedule:
     for event, worker in zip(known, _workers(known), strict=True):
         folded.apply(event, worker)
     folded.close_all(folded.now_s)
-    return from_bars(folded.bars, folded.held, rows=folded.rows, end_s=folded.now_s, title=title)
+    made = from_bars(folded.bars, folded.held, rows=folded.rows, end_s=folded.now_s, title=title)
+    return replace(made, per_device=folded.per_device)
 
 
 def _workers(events: Sequence[Event]) -> list[str | None]:
@@ -127,6 +131,7 @@ class _Fold:
         self.held: list[Bar] = []
         self.rows = 0
         self.now_s = 0.0
+        self.per_device = 1
         self._start_s: float | None = None
         self._granted_s: float | None = None
         self._numbers: dict[str, int] = {FINAL_TRIAL: FINAL_NUMBER}
@@ -144,7 +149,9 @@ class _Fold:
         match event:
             case RunResumed():
                 self.close_all(before_s)
-            case RunStarted() | RunInterrupted() | RunFinished():
+            case RunStarted():
+                self.per_device = event.study.get("trials_per_device", 1)
+            case RunInterrupted() | RunFinished():
                 pass
             case GrantOpened():
                 self._open(event)
@@ -176,7 +183,8 @@ class _Fold:
 
     def _open(self, event: GrantOpened) -> None:
         taken = {row for _, rows in self._grants.values() for row in rows}
-        rows = [row for row in range(len(taken) + event.devices) if row not in taken][: event.devices]
+        slots = event.devices * (self.per_device if event.purpose == "search" else 1)
+        rows = [row for row in range(len(taken) + slots) if row not in taken][:slots]
         self.rows = max(self.rows, rows[-1] + 1)
         assert self._start_s is not None
         opened_s = max(0.0, event.opened_s - self._start_s)
@@ -195,10 +203,11 @@ class _Fold:
     def _start(self, event: TrialStarted, worker: str | None) -> None:
         if event.trial in self._running:
             return
+        slots = math.ceil(event.devices)  # a share of a device is one
         own = self._rows_of_worker.get(worker or "", [])
         if not own or not self._free.issuperset(own):
-            own = sorted(self._free)[: event.devices]
-        while len(own) < event.devices:  # a trial that no grant covers
+            own = sorted(self._free)[:slots]
+        while len(own) < slots:  # a trial that no grant covers
             own.append(self.rows)
             self.rows += 1
         self._rows_of[event.trial] = own

@@ -6,6 +6,7 @@ of the four.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,4 +34,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'bench.hf' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(f"bench.hf.{_HOME[name]}"), name)
+    from bench.hf.sparing import UNUSED_BY_TRANSFORMERS, absent, unwatched
+
+    module = f"bench.hf.{_HOME[name]}"
+    if module not in sys.modules:
+        with absent(*UNUSED_BY_TRANSFORMERS), unwatched():
+            import_module(module)
+    return getattr(sys.modules[module], name)

@@ -7,10 +7,13 @@ import fcntl
 import io
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.hf.sparing import absent
 from bench.training import TrainingTask
 
 
@@ -27,9 +30,6 @@ def load_config(task: TrainingTask) -> dict[str, Any] | None:
     stage = _stage(config)
     if stage not in (0, 1, 2, 3):
         raise UserError(f"{path}: zero_optimization.stage is {stage!r}: give 0, 1, 2 or 3.")
-    if stage == 3 and task.processes == 1:
-        # It splits the weights over the processes.
-        raise UserError(f"{path}: zero_optimization.stage is 3, but a trial has one process: give 0, 1 or 2.")
     if stage == 0 and task.precision != "fp32":
         # DeepSpeed 0.18.3 to 0.19.8: the step divides by a loss scale that the backward did not apply.
         raise UserError(f"{path}: ZeRO stage 0 trains wrongly in {task.precision}: use stage 1 or more, or fp32.")
@@ -54,17 +54,35 @@ def _stage(config: dict[str, Any]) -> Any:
 
 def start(task: TrainingTask) -> None:
     """Has DeepSpeed take over the process group. Compiles its extensions if need be, in a folder that trials share."""
+    with _building(task):
+        with absent("mlflow"):  # its autotuning, which nobody uses here, would import it
+            import deepspeed
+        from deepspeed.accelerator import get_accelerator
+
+        deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
+
+
+def build(task: TrainingTask) -> None:
+    """Compiles what `start` would, so that no trial's start-up holds it: on a CPU one extension, else none."""
+    with _building(task):
+        from deepspeed.comm.torch import build_shm_op
+
+        build_shm_op()
+
+
+@contextlib.contextmanager
+def _building(task: TrainingTask) -> Iterator[None]:
+    """Nobody else builds meanwhile, and nothing is printed. Raises UserError where there is no compiler for it."""
+    if task.device == "cpu" and not any(map(shutil.which, (os.environ.get("CXX") or "c++", "g++"))):
+        raise UserError("DeepSpeed compiles an extension for CPUs, and there is no C++ compiler here: install g++.")
     extensions = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(task.cache.resolve() / "torch_extensions")))
     extensions.mkdir(parents=True, exist_ok=True)
-    import deepspeed
-    from deepspeed.accelerator import get_accelerator
-
     with (extensions / "sweepmark.lock").open("w") as held, contextlib.redirect_stdout(io.StringIO()):
         fcntl.flock(held, fcntl.LOCK_EX)
-        # Nobody else builds while we hold the lock: what an interrupted build left would be waited for for ever.
+        # What an interrupted build left would be waited for for ever.
         for stale in extensions.glob("*/lock"):
             stale.unlink(missing_ok=True)
-        deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
+        yield
 
 
 def forget() -> None:

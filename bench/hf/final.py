@@ -12,13 +12,15 @@ from transformers import Trainer
 from bench.errors import UserError
 from bench.hf import randomness
 from bench.hf.arguments import training_arguments
-from bench.hf.checkpoint import load_weights
+from bench.hf.checkpoint import config_of, load_weights
 from bench.hf.clock import PhaseClock
 from bench.hf.collate import Collator, left_padded
-from bench.hf.model import fresh
+from bench.hf.effective import effective_task
+from bench.hf.model import to_train
 from bench.hf.moments import write_weights
 from bench.hf.prepared import Prepared, prepare
 from bench.hf.quiet import quiet
+from bench.hf.sparing import absent
 from bench.squad_score import score
 from bench.training import FinalResult, TrainingTask
 
@@ -30,10 +32,12 @@ def score_final(task: TrainingTask, checkpoint: Path) -> FinalResult:
     read.
     """
     clock = PhaseClock()
-    with quiet(), randomness.restored():
+    config = config_of(checkpoint)
+    task = effective_task(task, config)
+    with quiet(), randomness.restored(), absent("deepspeed"):
         prepared = prepare(task)
         clock.enter("restore")
-        model = fresh(prepared.model)
+        model = to_train(prepared.model, task, config)
         try:
             write_weights(model, load_weights(checkpoint))
         except OSError as error:

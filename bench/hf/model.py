@@ -15,6 +15,8 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast
 
 from bench.errors import UserError
+from bench.hf import lora
+from bench.space import Config
 from bench.squad import Example
 from bench.training import TrainingTask
 
@@ -49,7 +51,7 @@ def load_model(task: TrainingTask, tokenizer: Any) -> Any:
     if task.model is None and task.workload.model.bloom is not None:
         ids = {name.replace("_token", "_token_id"): getattr(tokenizer, f"{name}_id") for name in SPECIAL_TOKENS}
         ids.pop("unk_token_id")
-        config = BloomConfig(**task.workload.model.bloom, vocab_size=len(tokenizer), **ids)
+        config = BloomConfig(**{"vocab_size": len(tokenizer), **task.workload.model.bloom}, **ids)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(task.init_seed)
             return BloomForCausalLM(config)
@@ -72,9 +74,14 @@ def tokenizer_hash(tokenizer: Any) -> str:
     return hashlib.sha256(f"{rules}{sorted(tokenizer.special_tokens_map.items())}".encode()).hexdigest()
 
 
-def fresh(model: Any) -> Any:
-    """A copy to train: the original stays as it was for the next trial."""
-    return copy.deepcopy(model)
+def to_train(model: Any, task: TrainingTask, config: Config) -> Any:
+    """A copy to train, with the adapters that the configuration wants: the original stays as it was for the next
+    trial."""
+    copied = copy.deepcopy(model)
+    wanted = lora.asked(config)
+    if wanted is not None:
+        lora.add(copied, wanted, task.init_seed)
+    return copied
 
 
 def _trained_tokenizer(train: list[Example], vocab_size: int) -> Any:

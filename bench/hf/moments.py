@@ -21,15 +21,16 @@ def zero_stage(trainer: Any) -> int:
 
 
 def read(trainer: Any) -> tuple[Tensors, Tensors]:
-    """The weights in full precision, and the optimiser's state as `<parameter>/<key>`."""
+    """The trained weights in full precision, and the optimiser's state as `<parameter>/<key>`."""
     if zero_stage(trainer) > 0:
         return _read_zero(trainer)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in _named(trainer.model).items()}
-    by_parameter = _torch_optimiser(trainer).state
+    by_parameter = torch_optimiser(trainer).state
     state = {
         f"{name}/{key}": torch.as_tensor(value).detach().cpu().contiguous()
         for name, weight in trainer.model.named_parameters()
         for key, value in by_parameter.get(weight, {}).items()
+        if value is not None
     }
     return weights, state
 
@@ -42,13 +43,13 @@ def write(trainer: Any, weights: Tensors, optimiser: Tensors) -> None:
     write_weights(trainer.model, weights)
     names = {weight: name for name, weight in trainer.model.named_parameters()}
     by_name = _by_name(optimiser)
-    torch_optimiser = _torch_optimiser(trainer)
-    order = [weight for group in torch_optimiser.param_groups for weight in group["params"]]
+    built = torch_optimiser(trainer)
+    order = [weight for group in built.param_groups for weight in group["params"]]
     # Through load_state_dict, which puts each tensor where its parameter is, with our own groups' settings.
-    torch_optimiser.load_state_dict(
+    built.load_state_dict(
         {
             "state": {i: by_name[names[weight]] for i, weight in enumerate(order) if names[weight] in by_name},
-            "param_groups": torch_optimiser.state_dict()["param_groups"],
+            "param_groups": built.state_dict()["param_groups"],
         }
     )
 
@@ -77,9 +78,10 @@ def checksums(trainer: Any) -> dict[str, torch.Tensor]:
     stage = zero_stage(trainer)
     whole = _named(trainer.model) if stage < 3 else {}
     if stage == 0:
-        by_parameter = _torch_optimiser(trainer).state
+        by_parameter = torch_optimiser(trainer).state
         for name, weight in trainer.model.named_parameters():
-            whole |= {f"{name}/{key}": torch.as_tensor(v) for key, v in by_parameter.get(weight, {}).items()}
+            of_this = by_parameter.get(weight, {}).items()
+            whole |= {f"{name}/{key}": torch.as_tensor(v) for key, v in of_this if v is not None}
     words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     return {
         name: value.detach().contiguous().reshape(-1).view(words[value.element_size()]).sum(dtype=torch.int64).cpu()
@@ -101,12 +103,18 @@ def write_loss_scale(trainer: Any, state: dict[str, float] | None) -> None:
 
 
 def _named(model: Any) -> Tensors:
-    """Parameters, each once however many names it has, and the buffers that belong to the model's state."""
+    """What training changes: parameters, each once however many names it has, and the buffers that belong to the
+    model's state; where some parameters are frozen, the others alone, since the rest is the task's own."""
+    parameters = dict(model.named_parameters())
+    trained = {name: weight for name, weight in parameters.items() if weight.requires_grad}
+    if len(trained) < len(parameters):
+        return trained
     kept = model.state_dict(keep_vars=True)
-    return dict(model.named_parameters()) | {name: b for name, b in model.named_buffers() if name in kept}
+    return parameters | {name: b for name, b in model.named_buffers() if name in kept}
 
 
-def _torch_optimiser(trainer: Any) -> Any:
+def torch_optimiser(trainer: Any) -> Any:
+    """The optimiser that steps, without what accelerate and DeepSpeed put around it."""
     optimiser = trainer.optimizer
     while hasattr(optimiser, "optimizer"):
         optimiser = optimiser.optimizer
@@ -125,6 +133,13 @@ def _check(own: Tensors, weights: Tensors) -> None:
     if own.keys() != weights.keys():
         odd = sorted(own.keys() ^ weights.keys())[0]
         raise UserError(f"The checkpoint is of another model ({odd} is in one only): resume with its own model.")
+    for name, weight in own.items():
+        shape = tuple(getattr(weight, "ds_shape", weight.shape))
+        if shape != tuple(weights[name].shape):
+            raise UserError(
+                f"The checkpoint is of another model ({name} has the shape {tuple(weights[name].shape)} there and "
+                f"{shape} here): resume with its own model."
+            )
 
 
 def zero_groups(trainer: Any) -> list[list[torch.nn.Parameter]]:
@@ -145,7 +160,7 @@ def _link(trainer: Any) -> dict[torch.Tensor, dict[str, Any]]:
     made its first step, when there is no state of the others yet."""
     from deepspeed.utils import lazy_init_hp_params_optimizer_state
 
-    engine, state = trainer.deepspeed.optimizer, _torch_optimiser(trainer).state
+    engine, state = trainer.deepspeed.optimizer, torch_optimiser(trainer).state
     if zero_stage(trainer) == 3:
         flats = list(engine.fp32_partitioned_groups_flat)
     else:

@@ -9,12 +9,11 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, DatasetDict, load_from_disk
 from transformers import AutoTokenizer
 
 from bench.errors import UserError
@@ -23,16 +22,20 @@ from bench.hf.failures import no_space
 from bench.hf.model import load_model, load_tokenizer, model_hash, source_key, tokenizer_hash
 from bench.hf.quiet import quiet
 from bench.hf.source import Source, data_hash, source
+from bench.hf.store import load_tokens, save_tokens
+from bench.hf.table import Table
 from bench.training import TrainingTask
 
-CACHE_FORMAT = 1
-"""Part of every cache key: raise it when the encoding changes."""
+CACHE_FORMAT = 2
+"""Part of every cache key: raise it when the encoding or the layout of the folder changes."""
+TOKENS_NAME = "tokens.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A task's data and model. `train`, `validation`, `test`: encoded for the loss. `prompts`, `answers`: of the test
-    split, for generation. `model`: untrained; trials train copies. `train_tokens`: of an epoch, without padding."""
+    split, for generation. `model`: untrained; trials train copies. `train_tokens`: of an epoch, without padding.
+    `tables`: its splits on the device, as far as they were asked for."""
 
     tokenizer: Any
     model: Any
@@ -43,6 +46,15 @@ class Prepared:
     answers: list[list[str]]
     train_tokens: int
     data_sha256: str
+    tables: dict[Any, Table] = field(default_factory=dict, repr=False)
+
+    def table(self, split: str, length: int | None, device: torch.device, says: frozenset[str]) -> Table:
+        """A split on the device, laid out once; see `Table`."""
+        key = (split, length, device, says)
+        if key not in self.tables:
+            rows = getattr(self, split)
+            self.tables[key] = Table(rows, self.tokenizer.pad_token_id, length, device, says=says)
+        return self.tables[key]
 
 
 @dataclass(frozen=True)
@@ -57,12 +69,15 @@ _data: dict[str, _Data] = {}
 _prepared: dict[str, Prepared] = {}
 
 
-def prepare(task: TrainingTask) -> Prepared:
+def prepare(task: TrainingTask, entering: Callable[[str], None] | None = None) -> Prepared:
     """The task's data and untrained model; from memory if this process has them, else from `task.cache`, else made.
 
-    Safe in several processes at once. Raises UserError where the data or the model cannot be had.
+    `entering`: told "data" and "model" when it comes to them. Safe in several processes at once. Raises UserError where
+    the data or the model cannot be had.
     """
+    entering = entering or (lambda part: None)
     torch.set_num_threads(task.threads)
+    entering("data")
     with quiet():
         key, found = _key(task)
         model_key = f"{key} {task.model} {json.dumps(task.workload.model.bloom)} {task.init_seed}"
@@ -70,6 +85,7 @@ def prepare(task: TrainingTask) -> Prepared:
             if key not in _data:
                 _data.clear()
                 _data[key] = _load_or_make(task, key, found)
+            entering("model")
             _prepared.clear()
             _settle()
             _prepared[model_key] = _assemble(task, _data[key])
@@ -80,7 +96,6 @@ def prepare(task: TrainingTask) -> Prepared:
 def _settle() -> None:
     """Takes the imported libraries out of the garbage collector's sight: accelerate collects twice in every trial, and
     would look at a million objects of theirs each time (0.18 s)."""
-    gc.collect()
     gc.freeze()
 
 
@@ -134,11 +149,9 @@ def _load_or_make(task: TrainingTask, key: str, found: Source) -> _Data:
             raise no_space(error, folder) or UserError(
                 f"Cannot write the cache {folder} ({error.strerror}): give a writable folder."
             ) from None
-    stored = load_from_disk(str(folder / "splits"))
-    columns: dict[str, list[Any]] = {name: stored[name].to_list() for name in ("train", "validation", "test")}
-    columns["prompts"] = stored["generation"]["prompt"][:]
-    columns["answers"] = stored["generation"]["answers"][:]
+    splits, prompts = load_tokens(folder / TOKENS_NAME)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    columns: dict[str, list[Any]] = {**splits, "prompts": prompts, "answers": meta["answers"]}
     return _Data(AutoTokenizer.from_pretrained(str(folder / "tokenizer")), columns, meta["data_sha256"])
 
 
@@ -146,11 +159,11 @@ def _make(task: TrainingTask, found: Source, folder: Path) -> None:
     splits = found.load()
     tokenizer = load_tokenizer(task, splits.train)
     encoder = Encoder(tokenizer, task.recipe.labels, task.workload.max_tokens, task.workload.max_new_tokens)
-    generation = {"prompt": encoder.prompts(splits.test), "answers": [list(e.answers) for e in splits.test]}
-    stored = {name: Dataset.from_list(encoder.train(getattr(splits, name))) for name in splits.sizes}
-    DatasetDict({**stored, "generation": Dataset.from_dict(generation)}).save_to_disk(str(folder / "splits"))
+    encoded = {name: encoder.train(getattr(splits, name)) for name in splits.sizes}
+    save_tokens(folder / TOKENS_NAME, encoded, encoder.prompts(splits.test))
     tokenizer.save_pretrained(str(folder / "tokenizer"))
-    (folder / "meta.json").write_text(json.dumps({"data_sha256": data_hash(splits)}), encoding="utf-8")
+    meta = {"data_sha256": data_hash(splits), "answers": [list(e.answers) for e in splits.test]}
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _publish(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -11,13 +11,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences datasets, transformers, accelerate and DeepSpeed for as long as it lasts; errors still raise."""
-    import datasets
+    """Silences transformers, accelerate and DeepSpeed for as long as it lasts; errors still raise."""
     import torch
     import transformers
 
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for name in ("accelerate", "DeepSpeed", "torch.distributed"):

@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 
-from bench.hf.arguments import clip_norm, horizon_epochs, weight_decay
+from bench.hf import lora
+from bench.hf.arguments import accumulation, clip_norm, horizon_epochs, optimizer, scheduler, weight_decay
 from bench.hf.group import Alone
-from bench.hf.moments import checksums, zero_groups, zero_stage
+from bench.hf.moments import checksums, torch_optimiser, zero_groups, zero_stage
+from bench.hf.schedule import factor
+from bench.hyperparameters import OPTIMIZERS, SGD_MOMENTUM
 from bench.space import Config
 from bench.training import TrainingTask
 
@@ -23,8 +26,10 @@ def read_back(trainer: Any, task: TrainingTask, config: Config, dataloader: Any,
     step."""
     _same("processes", task.processes, int(trainer.accelerator.num_processes))
     _same("batch_size", int(config["batch_size"]) * group.size, _batch_size(dataloader))
-    _same("steps of an epoch", trainer.steps_per_epoch, len(dataloader))
+    _accumulation(trainer, task, accumulation(config), len(dataloader))
+    _optimizer(trainer, optimizer(config))
     _learning_rate(trainer, task, config)
+    _adapters(trainer.model, config)
     _weight_decay(trainer, weight_decay(task, config))
     _same("gradient clipping", clip_norm(task), _clipping(trainer))
     _same("precision", task.precision, _precision(trainer))
@@ -60,26 +65,71 @@ def _equal_on_all(trainer: Any, group: Alone) -> None:
 
 
 def _learning_rate(trainer: Any, task: TrainingTask, config: Config) -> None:
-    """The schedule starts from the configuration's rate, and stands where its step says."""
-    asked = float(config["learning_rate"])
-    scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
-    for base in scheduler.base_lrs:
+    """The schedule starts from the configuration's rate, has the shape asked for, and stands where its step says."""
+    asked, name = float(config["learning_rate"]), scheduler(config)
+    built = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+    for base in built.base_lrs:
         _same("learning_rate", asked, float(base))
     steps = horizon_epochs(task) * trainer.steps_per_epoch
     warmup = math.ceil(steps * task.workload.warmup_fraction)
-    step = scheduler.last_epoch
-    factor = step / max(1, warmup) if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
+    for step in sorted({0, warmup // 2, warmup, (warmup + steps) // 2, steps - 1}):
+        right = factor(name, step, warmup=warmup, steps=steps)
+        for shape in built.lr_lambdas:
+            _same(f"lr_scheduler {name}, warmup_fraction {task.workload.warmup_fraction:g} at step {step} of {steps}",
+                  right, float(shape(step)))  # fmt: skip
+    step = built.last_epoch
     for group in trainer.optimizer.param_groups:
-        _same(f"learning_rate at step {step}", asked * factor, float(group["lr"]))
+        right = asked * factor(name, step, warmup=warmup, steps=steps)
+        _same(f"learning_rate at step {step}", right, float(group["lr"]))
+
+
+def _accumulation(trainer: Any, task: TrainingTask, asked: int, batches: int) -> None:
+    """So many batches a step, in the loop's own settings, in DeepSpeed's, and in the steps that the loop counts."""
+    _same("gradient_accumulation", asked, int(trainer.args.gradient_accumulation_steps))
+    if trainer.deepspeed is not None:
+        _same("gradient_accumulation", asked, int(trainer.deepspeed.gradient_accumulation_steps()))
+    _same("steps of an epoch", trainer.steps_per_epoch, math.ceil(batches / asked))
+    _same("steps of the horizon", horizon_epochs(task) * trainer.steps_per_epoch, int(trainer.state.max_steps))
+
+
+def _optimizer(trainer: Any, asked: str) -> None:
+    """The class that steps. DeepSpeed has several of its own for AdamW, and no other is asked of it."""
+    built = torch_optimiser(trainer)
+    if trainer.deepspeed is not None:
+        return
+    classes = dict(zip(OPTIMIZERS, ("AdamW", "Adafactor", "Adagrad", "RMSprop", "SGD"), strict=True))
+    _same("optimizer", classes[asked], type(built).__name__)
+    if asked == "sgd":
+        for group in built.param_groups:
+            _same("momentum", SGD_MOMENTUM, float(group["momentum"]))
+
+
+def _adapters(model: Any, config: Config) -> None:
+    """LoRA's settings are those of all adapters, and they alone are trained; without LoRA all weights are."""
+    asked = lora.asked(config)
+    try:
+        found = lora.found(model)
+    except ValueError as error:
+        raise Mismatch(f"LoRA: {error}") from None
+    if (asked is None) != (found is None):
+        raise Mismatch(f"LoRA: asked {asked or 'none'}, found {found or 'none'}")
+    if asked is not None and found is not None:
+        for name in ("rank", "alpha", "dropout"):
+            _same(f"lora_{name}", getattr(asked, name), getattr(found, name))
+    for name, weight in model.named_parameters():
+        if weight.requires_grad != (asked is None or lora.is_adapter(name)):
+            raise Mismatch(f"{name} is {'trained' if weight.requires_grad else 'frozen'} and should not be")
 
 
 def _weight_decay(trainer: Any, asked: float) -> None:
     """The decay is that of the configuration on what the Trainer decays (the matrices), and nothing elsewhere."""
     decayed = set(trainer.get_decay_parameter_names(trainer.model))
-    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
+    names = {id(weight): name for name, weight in trainer.model.named_parameters() if weight.requires_grad}
     seen = set()
     for group, weights in zip(trainer.optimizer.param_groups, _groups(trainer), strict=True):
         for weight in weights:
+            if id(weight) not in names:
+                raise Mismatch("the optimiser holds a parameter that is not trained")
             name = names[id(weight)]
             seen.add(name)
             _same(f"weight_decay of {name}", asked if name in decayed else 0.0, float(group["weight_decay"]))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from bench.hf import prepare, train_trial
+from bench.hyperparameters import Value
 from bench.training import EpochResult, TrainingTask, TrialFailed
 from bench.workload import load_recipe, load_workload
 
@@ -57,7 +58,7 @@ def main() -> None:
         )
 
 
-def _last_loss(task: TrainingTask, config: dict[str, float | int]) -> float:
+def _last_loss(task: TrainingTask, config: dict[str, Value]) -> float:
     """The loss after the last epoch; NaN where the trial failed."""
     results: list[EpochResult] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,8 @@ def _source(data: DataSource, path: Path | None, stamp: tuple[int, int] | None) 
     if path is not None:
         name, content = str(path), read_bytes(path)
     else:
-        name, content = "generated", json.dumps(generate(data.generated_articles or 0, data.seed)).encode()
+        made = generate(data.generated_articles or 0, data.seed, data.facts_per_passage)
+        name, content = "generated", json.dumps(made).encode()
     return Source(_key(data, hashlib.sha256(content).hexdigest()), lambda: _split(parse_squad(content, name), data))
 
 
@@ -58,10 +59,12 @@ def _split(examples: list[Example], data: DataSource) -> Splits:
 
 def _from_hub(data: DataSource) -> list[Example]:
     """The examples of the hub's train split, at the pinned revision, from the local cache where it holds them."""
-    from datasets import load_dataset
+    import datasets
 
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
     try:
-        rows = load_dataset(data.hub, revision=data.revision, split="train")
+        rows = datasets.load_dataset(data.hub, revision=data.revision, split="train")
         columns = [rows[name] for name in ("id", "title", "question", "context", "answers")]
     except MemoryError:
         raise

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from bench.hf.collate import Collator
+from bench.hf.collate import LABELLED, REAL, Collator
 from bench.hf.deepspeed import zero_stage
 from bench.hf.encode import IGNORED
+from bench.hf.fused import fuse
 from bench.hf.group import Alone
 from bench.hf.prepared import Prepared
+from bench.workload import Computation
 
 CHECK_STEPS = 10
 """How often the training loss is looked at; on a GPU every look waits for the device."""
@@ -37,18 +40,31 @@ class TrialTrainer(Trainer):
         deepspeed: dict[str, Any] | None,
         callbacks: list[TrainerCallback],
         group: Alone,
+        computation: Computation,
     ) -> None:
+        fuse(model, computation)
+        said = {LABELLED: computation.head == "labelled", REAL: computation.tokens == "real"}
+        says = frozenset(name for name, wanted in said.items() if wanted)
+        rows: Sequence[Any] = prepared.train
+        if computation.batches == "device":
+            rows = range(len(rows))
+            collate: Any = prepared.table("train", pad_to, arguments.device, says)
+            self._validation: Any = prepared.table("validation", pad_to, arguments.device, says)
+        else:
+            collate = Collator(prepared.tokenizer.pad_token_id, pad_to, says=says)
+            self._validation = lambda numbers: collate([prepared.validation[number] for number in numbers])
         super().__init__(
             model=model,
             args=arguments,
-            data_collator=Collator(prepared.tokenizer.pad_token_id, pad_to),
-            train_dataset=prepared.train,
+            data_collator=collate,
+            train_dataset=rows,
             eval_dataset=prepared.validation,
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)
         self.start_epoch = start_epoch
-        self.steps_per_epoch = math.ceil(len(prepared.train) / (self._train_batch_size * group.size))
+        batches = math.ceil(len(prepared.train) / (self._train_batch_size * group.size))
+        self.steps_per_epoch = math.ceil(batches / arguments.gradient_accumulation_steps)
         self.asked_zero_stage = zero_stage(deepspeed)
         self._losses = torch.zeros((), device=arguments.device)
         self._steps = 0
@@ -63,10 +79,16 @@ class TrialTrainer(Trainer):
         self.state.epoch = self.start_epoch
         return self.start_epoch, 0
 
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        # Nobody asks for the Trainer's count, for which it goes through all parameters in every step.
+        return 0
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         self._group.check()
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._losses += loss
+        if not self.accelerator.sync_gradients:  # its gradients are added to the next batch's, and its loss to that
+            return loss
         self._steps += 1
         if self._steps % CHECK_STEPS == 0:
             total = self._group.total(self._losses).item()
@@ -89,9 +111,8 @@ class TrialTrainer(Trainer):
         The batches are those of a single process, dealt out to the ranks, so that the number of ranks changes nothing.
         The Trainer's own evaluation fills the last batches up with examples that it has seen.
         """
-        rows = self.eval_dataset
-        starts = range(0, len(rows), self.args.per_device_eval_batch_size)
-        batches = [rows[start : start + self.args.per_device_eval_batch_size] for start in starts]
+        count, size = len(self.eval_dataset), self.args.per_device_eval_batch_size
+        batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
         losses = torch.zeros(len(batches), device=self.args.device)
         self.model.eval()
         for turn in range(0, len(batches), self._group.size):
@@ -106,9 +127,9 @@ class TrialTrainer(Trainer):
             raise LossNotFinite(f"the evaluation loss is {mean} after epoch {round(self.state.epoch or 0)}")
         return mean
 
-    def _loss_of(self, batch: list[Any]) -> torch.Tensor:
-        """The mean loss over a batch's labelled tokens."""
-        inputs = self._prepare_inputs(self.data_collator(batch))
+    def _loss_of(self, numbers: Sequence[int]) -> torch.Tensor:
+        """The mean loss over the labelled tokens of a batch of these examples."""
+        inputs = self._prepare_inputs(self._validation(numbers))
         labelled = {"num_items_in_batch": inputs["labels"][:, 1:].ne(IGNORED).sum()}
         with torch.no_grad(), self.compute_loss_context_manager():
             outputs = self.model(**inputs, **(labelled if self.model_accepts_loss_kwargs else {}))

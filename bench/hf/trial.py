@@ -6,6 +6,7 @@ import contextlib
 import math
 import resource
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,20 @@ from bench.errors import UserError
 from bench.events import Phases
 from bench.hf import checkpoint, deepspeed, randomness
 from bench.hf.arguments import horizon_epochs, training_arguments
-from bench.hf.clock import PhaseClock
+from bench.hf.clock import FirstSteps, PhaseClock
+from bench.hf.effective import effective_task
 from bench.hf.failures import forget_frames, no_space, state_of
 from bench.hf.group import Alone, Dismissed, RankLost, joined
 from bench.hf.meeting import Place
-from bench.hf.model import fresh
+from bench.hf.model import to_train
 from bench.hf.prepared import Prepared, prepare
 from bench.hf.quiet import quiet
 from bench.hf.readback import Mismatch, read_back
+from bench.hf.sampling import sampled
+from bench.hf.sparing import absent
 from bench.hf.trainer import LossNotFinite, TrialTrainer
 from bench.space import Config
-from bench.training import EpochResult, OnEpoch, TrainingTask, TrialFailed
+from bench.training import FIRST_STEP, EpochResult, OnEpoch, TrainingTask, TrialFailed
 
 
 def train_trial(
@@ -53,9 +57,12 @@ def train_trial(
     rank it happened on; UserError where the user must see to something (data, model, DeepSpeed's file, a full disk);
     RankLost where another process died. Returns early on the other ranks where rank 0 has ended the trial.
     """
+    task = effective_task(task, config)
     clock = PhaseClock(time.time() - process_started_s if process_started_s is not None else 0.0)
     try:
-        with quiet(), randomness.restored(), joined(task, place) as group:
+        # Accelerate imports DeepSpeed where it finds it, used or not.
+        spared = absent(*(() if task.deepspeed is not None else ("deepspeed",)))
+        with quiet(), randomness.restored(), sampled(task, place), spared, joined(task, place) as group:
             run = _Run(task, config, folder, resume_from, on_epoch, clock, group)
             try:
                 _check(task)
@@ -140,6 +147,8 @@ class _Run(TrainerCallback):
         self._group = group
         self._trainer: TrialTrainer | None = None
         self._prepared: Prepared | None = None
+        self._steps = FirstSteps(task.device)
+        self._told = False
         self.foreign: BaseException | None = None
 
     def train(self) -> None:
@@ -152,21 +161,24 @@ class _Run(TrainerCallback):
             if start >= task.epochs:
                 return
         if task.deepspeed is not None:
+            self._clock.part("DeepSpeed")
             deepspeed.start(task)
-        self._prepared = prepare(task)
+        self._prepared = prepare(task, self._clock.part)
+        self._clock.part("trainer")
         if task.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         engine = deepspeed.load_config(task)
         pad_to = task.workload.max_tokens if task.recipe.padding == "max_length" else None
         self._trainer = TrialTrainer(
             prepared=self._prepared,
-            model=fresh(self._prepared.model),
+            model=to_train(self._prepared.model, task, self._config),
             arguments=training_arguments(task, self._config, self._folder, engine),
             pad_to=pad_to,
             start_epoch=start,
             deepspeed=engine,
             callbacks=[self],
             group=self._group,
+            computation=task.recipe.computation,
         )
         self._trainer.train()
 
@@ -179,8 +191,17 @@ class _Run(TrainerCallback):
             self._clock.enter("restore")
             checkpoint.restore(self._trainer, self._resume_from, self._group)
             self._clock.enter("startup")
+        self._clock.part("read-back")
         read_back(self._trainer, self._task, self._config, kwargs["train_dataloader"], self._group)
         self._clock.enter("train")
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._steps.begin()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._steps.end()
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -191,11 +212,8 @@ class _Run(TrainerCallback):
         train_loss = self._trainer.take_train_loss()
         self._clock.enter("eval")
         train_s = self._clock.spent_s("train")
-        eval_loss = self._trainer.evaluation_loss()
-        self._clock.enter("checkpoint")
         path = checkpoint.checkpoint_path(self._folder, epoch)
-        if self._task.workload.checkpoints or epoch == self._task.epochs:
-            checkpoint.save(self._trainer, path, epoch, self._config, self._group)
+        eval_loss = self._evaluate_and_save(self._trainer, path, epoch)
         device_memory_mib, host_memory_mib = self._memory_mib()
         if self._group.leads:
             checkpoint.keep_newest(self._folder, self._task.keep_checkpoints)
@@ -210,6 +228,7 @@ class _Run(TrainerCallback):
                 host_memory_mib=host_memory_mib,
                 config=dict(self._config),
                 checkpoint=path,
+                startup_parts_s=self._startup_parts_s(),
             )
             self._report(result)
             self._group.decide(go_on=True)
@@ -218,6 +237,34 @@ class _Run(TrainerCallback):
         if epoch >= self._task.epochs:
             control.should_training_stop = True
         self._clock.enter("train")
+
+    def _evaluate_and_save(self, trainer: TrialTrainer, path: Path, epoch: int) -> float:
+        """The evaluation loss, and the checkpoint on disk, if there is to be one."""
+        saves = self._task.workload.checkpoints or epoch == self._task.epochs
+        if not saves or self._task.recipe.computation.checkpoints == "waits":
+            eval_loss = trainer.evaluation_loss()
+            self._clock.enter("checkpoint")
+            if saves:
+                checkpoint.save(trainer, path, epoch, self._config, self._group)
+            return eval_loss
+        self._clock.enter("checkpoint")
+        write = checkpoint.taken(trainer, path, epoch, self._config, self._group)
+        # Evaluation leaves weights and random numbers as they are: it may go on beside the writing.
+        with ThreadPoolExecutor(1) as pool:
+            written = pool.submit(write)
+            self._clock.enter("eval")
+            eval_loss = trainer.evaluation_loss()
+            self._clock.enter("checkpoint")
+            written.result()
+        return eval_loss
+
+    def _startup_parts_s(self) -> dict[str, float]:
+        """What the trial's start-up went to, for its first result; nothing after it."""
+        if self._told:
+            return {}
+        self._told = True
+        first_s = self._steps.first_longer_s
+        return self._clock.startup_parts_s | ({} if first_s is None else {FIRST_STEP: first_s})
 
     def _memory_mib(self) -> tuple[float | None, float]:
         """The peaks of the fullest device, and of all the processes' memory together."""

@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.leaderboard.collect import Found
+from bench.metrics import DEFAULT, study_metrics
 from bench.record import Record
 from bench.report.entries import Entry, entries, search_cost
 from bench.report.head import head
@@ -123,15 +124,20 @@ class Board:
 
 
 def boards(found: Sequence[Found]) -> list[Board]:
-    """All boards, by their titles, measured before simulated. The same runs give the same boards, in whatever order
-    they come. Raises UserError where a study cannot be read."""
+    """All boards, by their titles, measured before simulated, of the runs that optimised the loss alone. The same runs
+    give the same boards, in whatever order they come. Raises UserError where a study cannot be read."""
     groups: dict[str, list[tuple[Found, Keyed]]] = {}
-    for one in sorted(found, key=lambda f: f.name):
+    for one in sorted((one for one in found if by_loss(one)), key=lambda f: f.name):
         keyed = Keyed.of(one.record)
         groups.setdefault(_conditions(keyed), []).append((one, keyed))
     made = [_board(members) for members in groups.values() if any(search_is_over(one.record) for one, _ in members)]
     made.sort(key=lambda b: (b.workload, b.recipe, b.profile, b.simulated, b.title, b.rows[0].key))
     return _named(made)
+
+
+def by_loss(one: Found) -> bool:
+    """Whether a run optimised the loss alone; others are on no board, whose targets are losses."""
+    return study_metrics(one.record.study) == DEFAULT
 
 
 def _conditions(keyed: Keyed) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.events import Event
 from bench.gantt import schedule as fold_schedule
-from bench.pictures import curves, phases, quality, ratios, schedule, space, trace
+from bench.pictures import curves, pareto, phases, quality, ratios, schedule, space, trace
 from bench.pictures.parts import resolved
 from bench.pictures.values import Rows
 from bench.record import Record
+from bench.report.pareto import Front, front_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -68,6 +69,13 @@ PICTURES: Mapping[str, Picture] = MappingProxyType(
                 "it is in no search's cost.",
             ),
             Picture(
+                name="pareto",
+                title="Pareto front",
+                caption="Each trial by two metrics at full fidelity: the line joins those than which none is better in "
+                "both, the others are faint, and the one that the run retrained is ringed; the axes say which way is "
+                "better.",
+            ),
+            Picture(
                 name="ratios",
                 title="Cost to target against the manual grid",
                 caption="Cost to reach the manual grid's loss, over the grid's own: the point is the median over "
@@ -83,7 +91,7 @@ PICTURES: Mapping[str, Picture] = MappingProxyType(
         )
     }
 )
-RUN_PICTURES = ("trace", "curves", "schedule", "space", "phases")
+RUN_PICTURES = ("trace", "curves", "schedule", "space", "phases", "pareto")
 COMPARING_PICTURES = ("trace", "space", "phases")
 """Those of several runs together that are worth a look."""
 
@@ -93,6 +101,7 @@ _CHARTS: Mapping[str, Callable[[bool], alt.LayerChart | alt.FacetChart]] = {
     "schedule": schedule.chart,
     "space": space.chart,
     "phases": phases.chart,
+    "pareto": pareto.chart,
     "ratios": ratios.chart,
     "quality": quality.chart,
 }
@@ -115,16 +124,24 @@ def _specification(name: str, several: bool) -> str:
     return json.dumps(spec | {"description": f"{picture.title}. {picture.caption}"}, sort_keys=True)
 
 
-def run_rows(record: Record, events: Sequence[Event] | None) -> dict[str, Rows]:
-    """Rows for each picture of a run. `events`: its journal's (None: there is no schedule). Raises UserError or
-    ValueError where the record's space or the journal is malformed."""
+def run_rows(record: Record, events: Sequence[Event] | None, front: Front | None = None) -> dict[str, Rows]:
+    """Rows for each picture of a run. `events`: its journal's (None: there is no schedule). `front`: by the metrics
+    asked for (None: by the run's own two, or there is none). Raises UserError or ValueError where the record's space
+    or the journal is malformed."""
     found = {
         "trace": trace.rows(record),
         "curves": curves.rows(record),
         "space": space.rows(record),
         "phases": phases.rows(record),
     }
-    return found if events is None else found | {"schedule": schedule.rows(fold_schedule(events))}
+    if events is not None:
+        found["schedule"] = schedule.rows(fold_schedule(events))
+    own = front_of(record)
+    if front is not None:
+        found["pareto"] = pareto.rows(front, None)
+    elif own is not None:
+        found["pareto"] = pareto.rows(own, None if record.winner is None else record.winner.trial)
+    return found
 
 
 def board_rows(board: Board) -> dict[str, Rows]:

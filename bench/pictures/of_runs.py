@@ -10,13 +10,15 @@ from bench.pictures.svg import to_svg
 from bench.record import Record
 from bench.report.keys import Keyed
 from bench.report.labels import labels
+from bench.report.pareto import Front
 
 
-def run_pictures(runs: Sequence[tuple[Record, Sequence[Event] | None]]) -> dict[str, str]:
+def run_pictures(runs: Sequence[tuple[Record, Sequence[Event] | None]], front: Front | None = None) -> dict[str, str]:
     """File name to SVG: all pictures of one run, or those of several that compare them. A run without its journal's
-    events has no schedule. The same runs give the same bytes. Raises UserError where a study cannot be read."""
+    events has no schedule. `front`: of the one run, by the metrics asked for. The same runs give the same
+    bytes. Raises UserError where a study cannot be read."""
     named = labels([Keyed.of(record) for record, _ in runs])
-    drawn = [run_rows(record, events) for record, events in runs]
+    drawn = [run_rows(record, events, front) for record, events in runs]
     if len(runs) == 1:
         return {
             f"{name}.svg": to_svg(name, drawn[0][name], title=f"{PICTURES[name].title}: {named[0][1]}")

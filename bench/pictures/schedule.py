@@ -46,7 +46,7 @@ def rows(what: Schedule) -> Rows:
     """
     shown = min(what.rows, MOST_ROWS)
     bars = [bar for bar in what.bars if bar.row < shown]
-    notes = []
+    notes = [f"a line is 1/{what.per_device} of a device"] if what.per_device > 1 else []
     if shown < what.rows:
         notes.append(f"{what.rows - shown} of {what.rows} devices are not drawn")
     if len(bars) > MOST_POINTS:

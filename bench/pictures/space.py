@@ -10,12 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.hyperparameters import Value
 from bench.pictures import parts
 from bench.pictures.curves import TROUBLE, outcome
 from bench.pictures.palette import SERIES, VERMILLION
 from bench.pictures.values import MOST_POINTS, Rows, config_at, short, told, words
 from bench.record import Record
-from bench.space import Choice, LogUniform, SearchSpace
+from bench.space import Choice, LogUniform, SearchSpace, Uniform
 from bench.trials import Config, Trial
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ MOST_TICKS = 6
 WIDE_PANEL = 200
 """Pixels from which on a logarithmic axis has room for all its ticks."""
 MOST_GROUPS = len(SERIES)
+WORD_WIDTH = "isValid(datum.low) || !isNaN(+datum.tick) ? 0 : width / datum.panels * 0.95 / datum.choices"
+"""Pixels that a word has below an axis of choices; 0: as many as it needs."""
 SHAPES = {"completed": "circle", "stopped": "triangle-down", "failed": "cross", "not over": "square"}
 
 Bounds = tuple[float, float] | None
-"""Of a logarithmic axis; None: a choice."""
+"""Of an axis of numbers; None: a choice."""
 
 
 def rows(record: Record) -> Rows:
@@ -50,6 +53,8 @@ def rows(record: Record) -> Rows:
         axis = {"dimension": words(name), "order": order, "low": None, "high": None}
         if bounds is not None:
             axis |= {"low": bounds[0], "high": bounds[1]}
+            if isinstance(space[name], Uniform):
+                axis |= {"linear": True}
         ticks = enumerate(_ticks(space, name, values, bounds))
         found += [axis | {"tick": short(v), "value": v, "minor": i % 2 == 1 and bounds is not None} for i, v in ticks]
         for trial, config in zip(trials, configs, strict=True):
@@ -92,21 +97,28 @@ def _group(space: SearchSpace) -> str | None:
     return next(choices, None)
 
 
-def _bounds(space: SearchSpace, name: str, values: Sequence[float]) -> Bounds:
+def _bounds(space: SearchSpace, name: str, values: Sequence[Value]) -> Bounds:
     if name not in space.names:
         return None
     dimension = space[name]
-    if not isinstance(dimension, LogUniform) or min(values, default=1.0) <= 0:
+    numbers = [float(value) for value in values if not isinstance(value, str)]
+    if isinstance(dimension, Choice) or len(numbers) < len(values):
         return None
-    return min([dimension.lower, *values]), max([dimension.upper, *values])
+    if isinstance(dimension, LogUniform) and min(numbers, default=1.0) <= 0:
+        return None
+    return min([dimension.lower, *numbers]), max([dimension.upper, *numbers])
 
 
-def _ticks(space: SearchSpace, name: str, values: Sequence[float], bounds: Bounds) -> list[float]:
-    """1, 2 and 5 times powers of ten within the bounds, powers of ten alone where those are many; all choices. Of more
-    than `MOST_TICKS` some."""
+def _ticks(space: SearchSpace, name: str, values: Sequence[Value], bounds: Bounds) -> Sequence[Value]:
+    """1, 2 and 5 times powers of ten within the bounds, powers of ten alone where those are many; of a linear axis the
+    ends and the middle; all choices. Of more than `MOST_TICKS` some."""
+    ticks: list[Any]
+    dimension = space[name] if name in space.names else None
     if bounds is None:
-        dimension = space[name] if name in space.names else None
-        ticks = sorted({*values, *(dimension.values if isinstance(dimension, Choice) else ())})
+        choices = dimension.values if isinstance(dimension, Choice) else ()
+        ticks = sorted({*values, *choices}, key=lambda value: (isinstance(value, str), value))
+    elif isinstance(dimension, Uniform):
+        ticks = [bounds[0], (bounds[0] + bounds[1]) / 2, bounds[1]]
     else:
         ticks = _decades(*bounds, (1, 2, 5))
         if len(ticks) > MOST_TICKS:
@@ -137,7 +149,9 @@ def chart(several: bool) -> alt.LayerChart:
             spread="isValid(datum.trial) && datum.trials > 1 ? (datum.trial - 1) / (datum.trials - 1) - 0.5 : 0"
         )
         .transform_calculate(
-            at="isValid(datum.low) ? log(datum.value / datum.least) / log(datum.most / datum.least)"
+            at="isValid(datum.low) && datum.linear"
+            " ? (datum.value - datum.least) / (datum.most - datum.least)"
+            " : isValid(datum.low) ? log(datum.value / datum.least) / log(datum.most / datum.least)"
             " : (datum.choice - 0.5 + 0.7 * datum.spread) / datum.choices"
         )
         .transform_calculate(x="datum.panel - 1 + 0.05 + 0.9 * datum.at")
@@ -148,7 +162,12 @@ def chart(several: bool) -> alt.LayerChart:
     x = alt.X("x:Q", axis=bare, scale=alt.Scale(nice=False, zero=True))
     # Each run has its own; drawn upon each other they would be bold.
     ticks = placed.transform_filter("isValid(datum.tick)").transform_aggregate(
-        x="min(x)", panel="min(panel)", panels="min(panels)", groupby=["dimension", "tick", "minor"]
+        x="min(x)",
+        panel="min(panel)",
+        panels="min(panels)",
+        low="min(low)",
+        choices="max(choice)",
+        groupby=["dimension", "tick", "minor"],
     )
     names = ticks.transform_aggregate(
         panel="min(panel)", panels="min(panels)", groupby=["dimension"]
@@ -157,7 +176,7 @@ def chart(several: bool) -> alt.LayerChart:
     axis_layers = [
         ticks.mark_rule(opacity=0.25).encode(x=x),
         ticks.transform_filter(f"!datum.minor || {panel_width} >= {WIDE_PANEL}")
-        .mark_text(dy=12, fontSize=11)
+        .mark_text(dy=12, fontSize=11, limit=alt.ExprRef(WORD_WIDTH))
         .encode(x=x, y=alt.value("height"), text="tick:N"),
         names.mark_text(dy=32, fontSize=12, fontWeight=500, limit=alt.ExprRef(f"{panel_width} - 4")).encode(
             x=alt.X("middle:Q", axis=bare), y=alt.value("height"), text="dimension:N"

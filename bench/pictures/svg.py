@@ -36,10 +36,17 @@ def static_specification(
     name: str, rows: Rows, *, several: bool = False, title: str = "", width: int = WIDTH
 ) -> dict[str, Any]:
     """The specification with its data, its size and the static theme."""
-    spec = specification(name, several=several)
+    spec = filled(specification(name, several=several), rows, title=title or PICTURES[name].title, width=width)
+    if name in ("phases", "ratios"):
+        spec["padding"] = PADDING | {"left": NAMES_PADDING}
+    return spec
+
+
+def filled(spec: dict[str, Any], rows: Rows, *, title: str, width: int = WIDTH) -> dict[str, Any]:
+    """Any specification of the data named "rows", `spec` itself, with these, its size and the static theme."""
     spec.get("spec", spec)["width"] = width
-    spec["title"] = {"text": _lines(clean(title or PICTURES[name].title), width), "offset": 18}
-    spec["padding"] = PADDING | ({"left": NAMES_PADDING} if name in ("phases", "ratios") else {})
+    spec["title"] = {"text": _lines(clean(title), width), "offset": 18}
+    spec["padding"] = dict(PADDING)
     spec["datasets"] = {ROWS: [{key: _harmless(value) for key, value in row.items()} for row in rows]}
     spec["config"] = theme(static=True)
     return spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.metrics import EVAL_LOSS, first_metric
 from bench.pictures import parts
 from bench.pictures.palette import BLUE, DASHES, VERMILLION
 from bench.pictures.values import Rows, finite, told
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 
 HEIGHT = 280
 CLOCKS = ("allocated", "busy")
+NOTHING = "No incumbent by loss: no trial reached full fidelity, or the run optimised something else."
 
 
 def rows(record: Record) -> Rows:
     """For each clock a row where the incumbent changes, and one where the search ends: the last incumbent holds till
-    then. Costs in device-minutes; a clock that is not known has no rows."""
+    then. Costs in device-minutes; a clock that is not known has no rows. None for a run that did not optimise the loss:
+    its incumbents are not those of lowest loss."""
+    if first_metric(record.study).name != EVAL_LOSS:
+        return []
     minutes, search = device_of(record).minutes, record.costs.search
     trials = {trial.trial: trial for trial in record.trials}
     ends = {"allocated": search.allocated_device_min, "busy": search.busy_device_min}
@@ -96,5 +101,5 @@ def chart(several: bool) -> alt.LayerChart:
             )
         )
     )
-    layers = [steps, changes, *parts.remarks("No trial reached full fidelity: there is no incumbent.", several=several)]
+    layers = [steps, changes, *parts.remarks(NOTHING, several=several)]
     return parts.layered(layers, HEIGHT)

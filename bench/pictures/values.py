@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.hyperparameters import Value
 from bench.tables import clean
 from bench.trials import Config, Trial
 
@@ -30,15 +31,17 @@ def words(name: str) -> str:
     return clean(name).replace("_", " ")
 
 
-def short(value: float) -> str:
-    """Four significant digits, fractions with an exponent where that is shorter: 2e-4, 0.01, 16."""
+def short(value: Value) -> str:
+    """Four significant digits, fractions with an exponent where that is shorter: 2e-4, 0.01, 16; words as they are."""
+    if isinstance(value, str):
+        return clean(value)
     digits, _, exponent = f"{value:.3e}".partition("e")
     scientific = f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
     plain = f"{value:.4g}"
     return scientific if "e" in plain or (abs(value) < 1 and len(scientific) < len(plain)) else plain
 
 
-def told(config: Mapping[str, float | int]) -> str:
+def told(config: Mapping[str, Value]) -> str:
     """`learning rate 2e-4, batch size 8`."""
     return ", ".join(f"{words(name)} {short(value)}" for name, value in config.items())
 

@@ -9,6 +9,7 @@ from bench.report.costs import cost_table
 from bench.report.entries import entries
 from bench.report.head import head
 from bench.report.model import Report
+from bench.report.pareto import Front, front_of, pareto_table
 from bench.report.phases import phase_table
 from bench.report.target import target_table
 from bench.report.trials import best_table, trial_table
@@ -16,8 +17,9 @@ from bench.report.warnings import comparison_warnings, refusals, run_warnings
 from bench.report.written import written_comparison
 
 
-def report_run(record: Record, baseline: Record | None) -> Report:
+def report_run(record: Record, baseline: Record | None, front: Front | None = None) -> Report:
     """One run: its trials, its best configuration and its costs, beside `baseline` (a manual run) where there is one.
+    `front`: by metrics that were asked for (None: by the run's own two, if it has two).
 
     CSV holds the trial table. Raises UserError where a study cannot be read.
     """
@@ -30,6 +32,9 @@ def report_run(record: Record, baseline: Record | None) -> Report:
         cost_table(sides),
         phase_table(sides),
     ]
+    front = front or front_of(record)
+    if front is not None:
+        tables.insert(1, pareto_table(record, front))
     if others and own.target is not None:
         tables.append(target_table(sides))
     return Report(

@@ -10,11 +10,12 @@ from typing import Any
 
 from bench import statistics
 from bench.ledger import cost_ratio
+from bench.metrics import METRICS, Metric
 from bench.record import Record
 from bench.report.keys import Keyed, difference, search_is_over
 from bench.report.labels import labels
 from bench.study import Study
-from bench.trials import Clock, Trial, cost_to_target
+from bench.trials import Clock, Trial, cost_to_target, score_of
 
 NO_BASELINE = "there is no manual baseline"
 
@@ -23,7 +24,8 @@ NO_BASELINE = "there is no manual baseline"
 class Entry:
     """One run in a comparison. `group`: equal for runs that differ in their seed alone. `search_key`: equal where
     searches may compare. `baseline`: the manual run it is measured against (None: `refusal` says why). `target`:
-    theta_1, the median loss of the comparable manual winners. `group_label`: `label` without what tells the runs of one
+    theta_1, the median loss of the comparable manual winners, or their median score by the metric (see
+    `Incumbent.score`). `group_label`: `label` without what tells the runs of one
     group apart."""
 
     record: Record
@@ -41,10 +43,15 @@ class Entry:
         return self.study.strategy == "manual"
 
     @property
+    def metric(self) -> Metric:
+        """What the winner is best by."""
+        return METRICS[self.study.metrics[0]]
+
+    @property
     def reached(self) -> bool:
         """Whether a trial at full fidelity was as good as the target."""
         trace = self.record.trace
-        return bool(trace) and self.target is not None and trace[-1].eval_loss <= self.target
+        return bool(trace) and self.target is not None and trace[-1].score <= self.target
 
     def ratio(self, clock: Clock) -> float | None:
         """cost(strategy) / cost(manual) of the whole search; None where either is unknown."""
@@ -130,7 +137,7 @@ def random_order_cost(record: Record, target: float, clock: Clock) -> float | No
 
 
 def _hits(trial: Trial, target: float) -> bool:
-    return trial.best_loss is not None and trial.best_loss <= target
+    return trial.best_loss is not None and score_of(trial.best_loss, trial.values) <= target
 
 
 def _finite_ratio(cost: float | None, reference: float | None) -> float | None:
@@ -155,11 +162,11 @@ class _Baselines:
         usable = [m for m in same_key if not difference(keyed, m)]
         if not usable:
             return cls(None, {}, None, difference(keyed, manuals[0]) if manuals else NO_BASELINE)
-        losses = [m.record.winner.eval_loss for m in usable if m.record.winner is not None]
+        scores = [m.record.trace[-1].score for m in usable if m.record.winner is not None]
         by_seed: dict[int, list[Keyed]] = {}
         for manual in usable:
             by_seed.setdefault(manual.study.seed, []).append(manual)
-        return cls(usable[0].record, by_seed, median(losses) if losses else None, "")
+        return cls(usable[0].record, by_seed, median(scores) if scores else None, "")
 
     def for_run(self, keyed: Keyed) -> Record | None:
         """The run itself where it is manual; else one of the same seed, rather one whose winner was retrained for as

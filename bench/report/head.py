@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.metrics import DEFAULT, METRICS
 from bench.report.entries import Entry
 from bench.report.wording import data_name, kind_of_device, listed
+from bench.study import Study
 
 FEW = 6
 """So many different values of a condition are listed; of more, the number."""
@@ -25,13 +27,35 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
     }
     conditions = "; ".join(f"{name}: {_values(values)}" for name, values in said.items()) + "."
     cpu = sorted({s.profile for s in studies if kind_of_device(s.profile) == "cpu"})
+    lines = (*_simulated(entries), conditions, *_optimised(studies), *_shared(studies))
     if not cpu:
-        return (*_simulated(entries), conditions)
+        return lines
     return (
-        *_simulated(entries),
-        conditions,
+        *lines,
         f"On the profile {listed(cpu)} a device is one CPU core: device-minutes are core-minutes, no GPU-minutes.",
     )
+
+
+def _optimised(studies: Sequence[Study]) -> list[str]:
+    """What is optimised, where that is not the loss alone."""
+    lines = []
+    for names in dict.fromkeys(s.metrics for s in studies if s.metrics != DEFAULT):
+        best = METRICS[names[0]].better
+        if len(names) == 1:
+            lines.append(f"Optimised: {names[0]}; the winner has the {best} at full fidelity.")
+        else:
+            lines.append(
+                f"Optimised: {' and '.join(names)} at once; of the Pareto front the trial with the {best} is the "
+                "winner, and is retrained."
+            )
+    return lines
+
+
+def _shared(studies: Sequence[Study]) -> list[str]:
+    """How many trials share a device, and what that means for their costs."""
+    found = sorted({s.trials_per_device for s in studies} - {1})
+    shares = {2: "half", 3: "a third", 4: "a quarter"}
+    return [f"{n} trials share a device: their seconds count {shares.get(n, f'1/{n}')}." for n in found]
 
 
 def _simulated(entries: Sequence[Entry]) -> list[str]:

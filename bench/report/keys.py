@@ -13,7 +13,7 @@ from bench.workload import load_workload, workload_names
 
 KEY_FIELDS = (
     "workload", "recipe", "profile", "epochs", "final epochs", "devices per trial", "model", "data set", "DeepSpeed",
-    "simulation",
+    "simulation", "metrics",
 )  # fmt: skip
 """The parts of `Study.comparison_key`, in its order."""
 
@@ -56,6 +56,7 @@ class Keyed:
         """Equal for runs that differ in their seed alone."""
         study = self.study
         plan = [study.strategy, dict(study.settings), study.samples, study.devices, self.record.study["space"]]
+        plan += [study.trials_per_device] if study.trials_per_device > 1 else []
         return json.dumps([*plan, list(self.key)], sort_keys=True, default=str)
 
 

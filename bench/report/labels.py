@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from bench.hyperparameters import short_name, shown
 from bench.report.keys import Keyed
-from bench.report.wording import SHORT, count, data_name, run_type
+from bench.report.wording import count, data_name, run_type
 from bench.space import Choice, Dimension
 from bench.study import Study
 
@@ -48,6 +49,8 @@ def _details(kinds: list[str], studies: list[Study]) -> Iterator[list[str]]:
     yield _settings(studies)
     yield [f"model {s.model or 'default'}" for s in studies]
     yield [f"DeepSpeed {s.deepspeed or 'default'}" for s in studies]
+    yield [f"by {' and '.join(s.metrics)}" for s in studies]
+    yield [count(s.trials_per_device, "trial") + " a device" for s in studies]
 
 
 def _plans(kinds: list[str], studies: list[Study]) -> list[str]:
@@ -64,12 +67,12 @@ def _bounds(studies: list[Study]) -> list[str]:
     domains = [{d.name: _domain(d) for d in s.space.dimensions} for s in studies]
     names = dict.fromkeys(name for domain in domains for name in domain)
     differing = [n for n in names if len({domain.get(n) for domain in domains}) > 1]
-    return [", ".join(f"{SHORT.get(n, n)} {domain[n]}" for n in differing if n in domain) for domain in domains]
+    return [", ".join(f"{short_name(n)} {domain[n]}" for n in differing if n in domain) for domain in domains]
 
 
 def _domain(dimension: Dimension) -> str:
     if isinstance(dimension, Choice):
-        return "|".join(f"{value:g}" for value in dimension.values)
+        return "|".join(shown(value, "g") for value in dimension.values)
     return f"{dimension.lower:g}..{dimension.upper:g}"
 
 

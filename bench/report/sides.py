@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from bench.metrics import Metric
 from bench.report.entries import Entry, search_cost
 from bench.statistics import expected_running_cost, geometric_median
 from bench.trials import Clock
@@ -17,7 +18,8 @@ class Side:
     """One strategy over its seeds: medians, None where a run has no such number. Costs in device-minutes on the clock
     of the comparison.
 
-    `loss`: a run without a winner counts as infinite; None where the median run has none. `cost_ratio`,
+    `score`: the winners' loss or signed value of the metric; a run without a winner counts as infinite; None where the
+    median run has none. `cost_ratio`,
     `target_ratio`, `random_ratio`: the exponential of the median logarithm, seed by seed; of the whole search, of the
     cost to the target, and of that over the grid's in a random order. `successes`: runs that reached the target.
     `to_target`: None unless all did. `expected`: ERT, what all runs spent until they reached it or ended over the
@@ -26,7 +28,7 @@ class Side:
 
     label: str
     entries: tuple[Entry, ...]
-    loss: float | None
+    score: float | None
     cost: float | None
     cost_ratio: float | None
     wall_s: float | None
@@ -41,6 +43,10 @@ class Side:
     @property
     def seeds(self) -> int:
         return len({e.study.seed for e in self.entries})
+
+    @property
+    def metric(self) -> Metric:
+        return self.entries[0].metric
 
     @property
     def final_epochs(self) -> int:
@@ -83,7 +89,7 @@ def _side(members: tuple[Entry, ...], clock: Clock) -> Side:
     return Side(
         label=members[0].group_label if len(members) > 1 else members[0].label,
         entries=members,
-        loss=_median_loss(members),
+        score=_median_score(members),
         cost=_median([search_cost(e.record, clock) for e in members]),
         cost_ratio=_ratio([e.ratio(clock) for e in members]),
         wall_s=_median([e.record.costs.search.wall_s for e in members]),
@@ -97,9 +103,9 @@ def _side(members: tuple[Entry, ...], clock: Clock) -> Side:
     )
 
 
-def _median_loss(members: Sequence[Entry]) -> float | None:
-    loss = median(math.inf if e.record.winner is None else e.record.winner.eval_loss for e in members)
-    return None if math.isinf(loss) else loss
+def _median_score(members: Sequence[Entry]) -> float | None:
+    score = median(math.inf if e.record.winner is None else e.record.trace[-1].score for e in members)
+    return None if math.isinf(score) else score
 
 
 def _expected(members: Sequence[Entry], clock: Clock, costs: Sequence[float | None]) -> float | None:

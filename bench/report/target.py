@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.metrics import EVAL_LOSS, Metric
 from bench.report.entries import Entry, ranking_clock, search_cost
 from bench.report.medians import with_medians
-from bench.report.wording import Device, device_of_all, significant
+from bench.report.wording import Device, device_of_all, listed, significant
 from bench.tables import SWAPPED_MOST, Cell, Column, Missing, Table
 from bench.trials import Clock
 
@@ -21,14 +22,16 @@ def target_table(entries: Sequence[Entry]) -> Table:
     device = device_of_all(e.record for e in entries)
     entries = [e for e in entries if e.target is not None]
     clock = ranking_clock(entries)
+    metrics = {e.metric.name: e.metric for e in entries}
     columns = (
         Column(key="run_type", header="run type", align="left", wraps=len(entries) > SWAPPED_MOST),
-        Column(key="target_loss", header="target loss", spec=".4f"),
+        _target_column(list(metrics.values())),
         Column(key="reached", header="reached", align="left"),
         *(column for each in CLOCKS for column in _clock_columns(each, device, shown=each == clock)),
     )
     notes = [
-        "Target: the loss of the manual grid's winner at full fidelity (their median where there are several seeds). "
+        f"Target: the {listed([m.noun for m in metrics.values()])} of the manual grid's winner at full fidelity (their "
+        "median where there are several seeds). "
         "Ratio: T(strategy) / T(manual), each the cost at which a run first reached the target. Where in its order the "
         "grid's winner comes is chance: the last two columns are what the same grid would cost in a random order, on "
         "average, and the ratio to that.",
@@ -41,6 +44,12 @@ def target_table(entries: Sequence[Entry]) -> Table:
         rows=with_medians(entries, columns, _target_row),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _target_column(metrics: Sequence[Metric]) -> Column:
+    if [m.name for m in metrics] == [EVAL_LOSS]:
+        return Column(key="target_loss", header="target loss", spec=".4f")
+    return Column(key="target", header=f"target {' or '.join(m.word for m in metrics)}", spec=".6g")
 
 
 def _clock_columns(clock: Clock, device: Device, *, shown: bool) -> tuple[Column, ...]:
@@ -63,7 +72,8 @@ def _target_row(entry: Entry) -> tuple[Cell, ...]:
             entry.random_order(clock),
             entry.random_order_ratio(clock),
         ]
-    return (entry.label, entry.target, "yes" if entry.reached else "no", *by_clock)
+    target: Cell = None if entry.target is None else entry.metric.value(entry.target)
+    return (entry.label, target, "yes" if entry.reached else "no", *by_clock)
 
 
 def _grid_note(entry: Entry, clock: Clock, device: Device) -> str:
@@ -78,6 +88,6 @@ def _grid_note(entry: Entry, clock: Clock, device: Device) -> str:
 
 def first_hit(entry: Entry) -> str:
     """The trial with which a run first reached the target, in the order in which it ran: `trial 1 of 12`."""
-    step = next(s for s in entry.record.trace if entry.target is not None and s.eval_loss <= entry.target)
+    step = next(s for s in entry.record.trace if entry.target is not None and s.score <= entry.target)
     number = entry.record.trial(step.trial).number
     return f"trial {number} of {len(entry.record.search_trials)}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bench.hyperparameters import short_name
+from bench.metrics import EVAL_LOSS, METRICS, first_metric, study_metrics
 from bench.record import Record
-from bench.report.wording import SHORT, count, device_of
+from bench.report.wording import count, device_of
 from bench.tables import MISSING, SWAPPED_MOST, Cell, Column, Missing, Table
 from bench.trials import Trial
 
@@ -20,12 +24,14 @@ def trial_table(record: Record) -> Table:
     """All trials of the search, with how each ended and what it cost."""
     device = device_of(record)
     names = hyperparameters(record)
+    others = other_metrics([record])
     changed = any(t.history for t in record.search_trials)
     columns = [
         Column(key="mark", header="", align="left"),
         Column(key="combo", header="combo"),
         *config_columns(names),
         Column(key="eval_loss", header="eval loss", spec=".4f"),
+        *metric_columns(others),
         Column(key="runtime_s", header="runtime", unit="s", spec=".1f"),
         Column(key="state", header="state", align="left"),
         Column(key="epochs", header=f"epochs of {record.study['epochs']}"),
@@ -47,6 +53,7 @@ def trial_table(record: Record) -> Table:
                 *(config.get(name) for name in names),
                 *changes,
                 shown_loss(trial),
+                *(trial.values.get(name) for name in others),
                 trial.runtime_s,
                 trial.state,
                 shown_epochs(trial),
@@ -72,11 +79,12 @@ def best_table(records: list[Record], labels: list[str]) -> Table:
     short = len(records) > SWAPPED_MOST
     low = any(record.winner is None and best_trial(record) is not None for record in records)
     names = list(dict.fromkeys(name for record in records for name in hyperparameters(record)))
+    others = other_metrics(records)
     rows: list[tuple[Cell, ...]] = []
     for record, label in zip(records, labels, strict=True):
         trial = best_trial(record)
         if trial is None:
-            rows.append((label, *(None for _ in names), None, None, None, "no loss"))
+            rows.append((label, *(None for _ in names), *(None for _ in others), None, None, None, "no loss"))
             continue
         config = trial.best_config or trial.config
         rows.append(
@@ -84,6 +92,7 @@ def best_table(records: list[Record], labels: list[str]) -> Table:
                 label,
                 *(config.get(name) for name in names),
                 shown_loss(trial),
+                *(trial.values.get(name) for name in others),
                 trial.runtime_s,
                 shown_epochs(trial),
                 "yes" if record.winner else "no",
@@ -93,6 +102,7 @@ def best_table(records: list[Record], labels: list[str]) -> Table:
         Column(key="run_type", header="run type", align="left", wraps=short),
         *config_columns(names),
         Column(key="eval_loss", header="eval loss", spec=".4f"),
+        *metric_columns(others),
         Column(key="runtime_s", header="total runtime", unit="s", spec=".1f"),
         Column(key="epochs", header="epochs"),
         Column(key="full_fidelity", header="full fidelity", align="left", data_only=short and not low),
@@ -116,7 +126,18 @@ def hyperparameters(record: Record) -> list[str]:
 
 
 def config_columns(names: list[str]) -> list[Column]:
-    return [Column(key=name, header=SHORT.get(name, name), spec=".6g") for name in names]
+    return [Column(key=name, header=short_name(name), spec=".6g") for name in names]
+
+
+def other_metrics(records: Sequence[Record]) -> list[str]:
+    """Metrics beside the loss that any of the runs optimised."""
+    return list(dict.fromkeys(n for r in records for n in study_metrics(r.study) if n != EVAL_LOSS))
+
+
+def metric_columns(names: Sequence[str]) -> list[Column]:
+    """One for each metric; its values are of the epoch at full fidelity."""
+    metrics = [METRICS[name] for name in names]
+    return [Column(key=m.name, header=m.word, unit="" if m.unit == m.word else m.unit, spec=m.spec) for m in metrics]
 
 
 def shown_loss(trial: Trial) -> Cell:
@@ -137,7 +158,8 @@ def _wins(record: Record, trial: Trial) -> bool:
 
 def _trial_notes(record: Record, changed: bool) -> list[str]:
     epochs = count(int(record.study["epochs"]), "epoch")
-    notes = [] if record.winner is None else [f"*: the winner, the lowest loss at full fidelity (after {epochs})."]
+    better = first_metric(record.study).better
+    notes = [] if record.winner is None else [f"*: the winner, the {better} at full fidelity (after {epochs})."]
     notes += [f"trial {t.number}: {t.state}: {t.detail}" for t in record.search_trials if t.detail]
     if any(t.state == "summarised" for t in record.search_trials):
         notes.append("state 'summarised': only totals are known, not at which epoch the trial stopped.")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from bench.metrics import EVAL_LOSS
 from bench.report.sides import Side
 from bench.report.target import first_hit
 from bench.report.warnings import SEEDS_FOR_A_CLAIM
@@ -61,12 +62,12 @@ def _conclusion(others: Sequence[Side], manual: Side) -> str:
     open_ = [side.label for side, how in stands if how in ("order", "unknown")]
     if open_:
         return f"It cannot be told of {some(open_)}; no other was as good as the grid for less."
-    return "On this evidence the manual grid: nothing reached its loss as often and for less."
+    return f"On this evidence the manual grid: nothing reached its {manual.metric.noun} as often and for less."
 
 
 def _beside(side: Side, manual: Side, clock: Clock) -> str:
     random = " (random sampling: its model suggested nothing)" if side.was_random else ""
-    facts = [_whole(side, clock), _to_target(side, manual), _loss(side, manual), _test_loss(side, manual)]
+    facts = [_whole(side, clock), _to_target(side, manual), _result(side, manual), _test_loss(side, manual)]
     return f"{side.label}{random} beside the manual grid: {'; '.join(f for f in facts if f)}."
 
 
@@ -113,11 +114,12 @@ def _luck(manual: Side) -> str:
     return f" (with {first_hit(manual.entries[0])})" if len(manual.entries) == 1 and manual.successes else ""
 
 
-def _loss(side: Side, manual: Side) -> str:
-    if side.loss is None or manual.loss is None:
-        return "" if side.loss is not None else "it found no winner at full fidelity"
-    how = _better(side.loss, manual.loss)
-    return f"in the search it found the {how} loss ({side.loss:.4f} against {manual.loss:.4f})"
+def _result(side: Side, manual: Side) -> str:
+    if side.score is None or manual.score is None:
+        return "" if side.score is not None else "it found no winner at full fidelity"
+    how, metric = _better(side.score, manual.score), side.metric
+    own, grid = (metric.shown(metric.value(score)) for score in (side.score, manual.score))
+    return f"in the search it found the {how} {metric.noun} ({own} against {grid})"
 
 
 def _test_loss(side: Side, manual: Side) -> str:
@@ -128,7 +130,9 @@ def _test_loss(side: Side, manual: Side) -> str:
         return f"the losses of the retrained winners do not compare ({epochs})"
     how = _better(side.test_loss, manual.test_loss)
     said = f"retrained, its winner has the {how} test loss ({side.test_loss:.4f} against {manual.test_loss:.4f})"
-    if side.loss is None or manual.loss is None or {how, _better(side.loss, manual.loss)} != {"better", "worse"}:
+    if side.score is None or manual.score is None or side.metric.name != EVAL_LOSS:
+        return said
+    if {how, _better(side.score, manual.score)} != {"better", "worse"}:
         return said
     return f"{said}: what the search found did not carry over to the test split"
 

@@ -8,11 +8,13 @@ from functools import cache
 from typing import Any
 
 from bench.errors import UserError
+from bench.hyperparameters import shown
+from bench.metrics import MEMORY, TRIAL_COST, study_metrics
 from bench.record import Record
 from bench.report.costs import startup_share
 from bench.report.entries import Entry
 from bench.report.keys import search_is_over
-from bench.report.wording import count, listed, some
+from bench.report.wording import count, kind_of_device, listed, some
 from bench.workload import load_recipe
 
 SEEDS_FOR_A_CLAIM = 5
@@ -28,12 +30,13 @@ def run_warnings(record: Record) -> list[str]:
     """What is odd about one run."""
     found = _state_warnings(record)
     if record.winner is not None and record.winner.edges:
-        names = listed([f"{name} {record.winner.config[name]:g}" for name in record.winner.edges])
+        names = listed([f"{name} {shown(record.winner.config[name], 'g')}" for name in record.winner.edges])
         found.append(
             f"The winner lies on an edge of the search space ({names}): a better one may lie beyond. Widen the range."
         )
     found += _model_warnings(record)
     found += _recipe_warnings(record)
+    found += _metric_warnings(record)
     found += _cost_warnings(record)
     found += _provenance_warnings(record)
     found += [note.message for note in record.notes if note.level == "warning"]
@@ -176,6 +179,22 @@ def _about_recipe(name: str) -> list[str]:
     if recipe.applies_weight_decay:
         return []
     return [f"The recipe {name} does not apply weight decay: trials that differ in it alone are repeats."]
+
+
+def _metric_warnings(record: Record) -> list[str]:
+    """What workers that train trial after trial do to some metrics."""
+    names = study_metrics(record.study)
+    found: list[str] = []
+    if record.study["engine"] != "ray":
+        return found
+    if MEMORY in names and kind_of_device(str(record.study["profile"])) == "cpu":
+        found.append(
+            f"{MEMORY} is the peak of a worker's process on the host, which trains trial after trial: later trials "
+            "look at least as large as earlier ones."
+        )
+    if TRIAL_COST in names:
+        found.append(f"{TRIAL_COST} holds the imports of a worker's process in the first trial of each worker.")
+    return found
 
 
 def _cost_warnings(record: Record) -> list[str]:

@@ -12,9 +12,6 @@ from bench.profile import load_profile
 from bench.record import Record
 from bench.study import Study
 
-SHORT = {"learning_rate": "lr", "batch_size": "bs", "weight_decay": "wd"}
-"""The guide's names of the hyperparameters that it has."""
-
 ENGINE_WORDS = {"ray": "Ray", "virtual": "Ray", "serial": "Serial", "array": "Job array"}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from bench.hyperparameters import short_name, shown
 from bench.report.entries import Entry, ranking_clock
 from bench.report.sides import Side, ranked, sides_of
 from bench.report.target import first_hit
 from bench.report.verdict import fewest_seeds, in_practice, said_seeds
 from bench.report.warnings import SEEDS_FOR_A_CLAIM
-from bench.report.wording import SHORT, Device, count, device_of_all, listed, significant, some
+from bench.report.wording import Device, count, device_of_all, listed, significant, some
 from bench.trials import Clock
 
 
@@ -56,19 +57,19 @@ def _manual(sides: Sequence[Side]) -> Side | None:
 
 def _best_configuration(sides: list[Side], manual: Side) -> str:
     question = "Which found the best configuration?"
-    order = ranked(sides, lambda s: s.loss)
+    order, metric = ranked(sides, lambda s: s.score), manual.metric
     missed = _missed(sides)
     if not order:
         return f"{question} None: no trial is known to have reached full fidelity.{missed}"
-    loss, best = order[0]
-    tied = [side.label for value, side in order if value == loss]
-    answer = f"{question} {listed(tied)}, with a loss of {loss:.4f}"
+    score, best = order[0]
+    tied = [side.label for value, side in order if value == score]
+    answer = f"{question} {listed(tied)}, with {metric.said(score)}"
     answer += _config(best) if len(tied) == 1 else ""
-    if best is not manual and manual.loss is not None and manual.label not in tied:
-        answer += f"; the manual grid's best is {manual.loss:.4f}"
+    if best is not manual and manual.score is not None and manual.label not in tied:
+        answer += f"; the manual grid's best is {metric.shown(metric.value(manual.score))}"
     elif len(order) > len(tied):
         value, second = order[len(tied)]
-        answer += f"; next is {second.label} with {value:.4f}"
+        answer += f"; next is {second.label} with {metric.shown(metric.value(value))}"
     return f"{answer}.{missed}"
 
 
@@ -85,7 +86,7 @@ def _config(side: Side) -> str:
     winner = side.entries[0].record.winner
     if len(side.entries) > 1 or winner is None:
         return " (median over its seeds)"
-    return " (" + ", ".join(f"{SHORT.get(name, name)} {value:.6g}" for name, value in winner.config.items()) + ")"
+    return " (" + ", ".join(f"{short_name(name)} {shown(value, '.6g')}" for name, value in winner.config.items()) + ")"
 
 
 def _fewest_hours(sides: list[Side], manual: Side, device: Device, clock: Clock) -> str:
@@ -120,7 +121,8 @@ def _target(sides: list[Side], manual: Side, device: Device, clock: Clock) -> st
     winner = "the manual winner" if len(manual.entries) == 1 else "the manual winners' median"
     reached = [_reached(side, device) for _, side in ranked(sides, lambda s: s.expected) if side.successes]
     never = [_failed(s) for s in sides if s.expected is not None and not s.successes]
-    answer = f"As good as {winner} (loss {target:.4f} or less, {clock} cost): {'; '.join(reached) or 'none'}"
+    wanted = manual.metric.or_better(target)
+    answer = f"As good as {winner} ({wanted}, {clock} cost): {'; '.join(reached) or 'none'}"
     answer += f"; never {listed(never)}." if never else "."
     if any(s.successes and s.to_target is None for s in sides):
         answer += " A success costs what all seeds spent until they got there or ended, over those that got there."
@@ -177,8 +179,8 @@ def _hedge(sides: list[Side]) -> str:
         return f"Based on {fewest} seeds or more of each strategy, by medians.{simulated}"
     return (
         f"Provisional: with {said_seeds(fewest)} none of this can be told from chance, the target (itself a single "
-        f"winner's loss where there is one manual run) included; {SEEDS_FOR_A_CLAIM} seeds or more make a claim."
-        f"{simulated}"
+        f"winner's {sides[0].metric.noun} where there is one manual run) included; {SEEDS_FOR_A_CLAIM} seeds or more "
+        f"make a claim.{simulated}"
     )
 
 

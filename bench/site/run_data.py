@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.journal import read_journal
-from bench.leaderboard import Board, Found
+from bench.leaderboard import Board, Found, by_loss
+from bench.metrics import study_metrics
 from bench.report.keys import KEY_FIELDS, Keyed, said, search_is_over
 from bench.report.machine import machine
 from bench.report.warnings import SEEDS_FOR_A_CLAIM
@@ -50,10 +51,15 @@ def run_index(found: Sequence[Found], ranked: Sequence[Board]) -> list[dict[str,
         {
             "name": one.name,
             "label": run_label(one.record.parsed_study()),
-            "board": clean(titles.get(one.name) or f"{one.record.study['workload']}, search not over"),
+            "board": clean(titles.get(one.name) or _on_none(one)),
         }
         for one in found
     ]
+
+
+def _on_none(one: Found) -> str:
+    why = "search not over" if by_loss(one) else f"optimised {' and '.join(study_metrics(one.record.study))}"
+    return f"{one.record.study['workload']}, {why}"
 
 
 def _conditions(keyed: Keyed) -> Iterator[dict[str, str]]:

@@ -57,6 +57,6 @@ def run_page(found: Found, downloads: list[Download]) -> str:
         provenance=[markup(table) for table in provenance_tables(record, study)],
         packages=markup(packages) if packages.rows else "",
         package_count=len(packages.rows),
-        pictures=run_pictures(),
+        pictures=[p for p in run_pictures() if p.name != "pareto" or len(study.metrics) == 2],
         downloads=downloads,
     )

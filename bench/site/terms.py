@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from bench.hyperparameters import HYPERPARAMETERS, names
 from bench.table_html import Link
 
 
@@ -254,10 +255,11 @@ _QUALITY = (
     ),
     Term(
         anchor="hyperparameters",
-        name="Hyperparameters (lr, bs, wd)",
+        name="Hyperparameters (lr, bs, wd ...)",
         short="What is searched: learning rate (lr), batch size (bs), weight decay (wd), and what else a study's space "
         "names.",
-        columns=("learning_rate", "batch_size", "weight_decay"),
+        more=("Others: " + ", ".join(f"{h.name.replace('_', ' ')} ({h.short})" for h in HYPERPARAMETERS[3:]) + ".",),
+        columns=names(),
     ),
     Term(
         anchor="trial",

@@ -6,13 +6,18 @@ import math
 from dataclasses import dataclass
 
 from bench.events import EpochFinished, FinalScored, TrialSummarised
+from bench.flops import KEYS_VALUES, LAYER
+from bench.profile import Profile
 from bench.submission.files import README_NAME
 from bench.submission.findings import Findings
 from bench.submission.run import Run
+from bench.workload import load_recipe
 
 FLOP_PER_PARAMETER_AND_TOKEN = 6
 """Forward 2, backward 4: Kaplan et al. 2020, arXiv 2001.08361, section 2.1. Attention, padding and recomputation come
 on top, so a training cannot do with less."""
+FLOP_WITH_ADAPTERS = 4
+"""LoRA's gradients pass through all weights, and have none of their own to be computed but the adapters'."""
 RATE_TOLERANCE = 1e-3
 SCORE_TOLERANCE = 1e-6
 
@@ -75,16 +80,28 @@ def _check_scores(run: Run, event: FinalScored, where: str, findings: Findings) 
         )
 
 
+def _worked_on(run: Run, parameters: int | None) -> int | None:
+    """The parameters that every token meets: all, but where a recipe leaves out what no loss depends on, the matrices
+    alone, of the last layer those of keys and values. None: unknown."""
+    if load_recipe(run.study.recipe).computation.head == "all":
+        return parameters
+    model = run.workload.model
+    shape = (model.bloom or model.architecture) if run.known is not None else None
+    if shape is None:
+        return None
+    return int(((shape["n_layer"] - 1) * LAYER + KEYS_VALUES) * shape["hidden_size"] ** 2)
+
+
 @dataclass
 class _Speed:
-    """Holds rates and seconds of training against each other and against physics. `examples`, `tokens`: of an epoch
-    (None: unknown)."""
+    """Holds rates and seconds of training against each other and against physics. `parameters`: that every token meets.
+    `examples`, `tokens`: of an epoch (None: unknown)."""
 
     parameters: int | None
     examples: int | None
     tokens: float | None
-    peak_tflops: float
-    device: str
+    profile: Profile
+    devices: int
 
     @classmethod
     def of(cls, run: Run) -> _Speed:
@@ -92,13 +109,12 @@ class _Speed:
         splits, parameters = provenance.get("splits"), provenance.get("parameters")
         examples = splits.get("train") if isinstance(splits, dict) else None
         own = known.parameters if known is not None else None
-        devices = run.study.devices_per_trial
         return cls(
-            parameters=own or (parameters if isinstance(parameters, int) and parameters > 0 else None),
+            parameters=_worked_on(run, own or (parameters if isinstance(parameters, int) and parameters > 0 else None)),
             examples=examples if isinstance(examples, int) and examples > 0 else None,
             tokens=known.train_tokens if known is not None else None,
-            peak_tflops=run.profile.peak_tflops * devices,
-            device=f"{devices} x {run.profile.gpu.name if run.profile.gpu else 'a core'} in {run.profile.precision}",
+            profile=run.profile,
+            devices=run.study.devices_per_trial,
         )
 
     def check(self, event: EpochFinished, where: str, findings: Findings) -> None:
@@ -129,11 +145,16 @@ class _Speed:
         tokens = self.tokens or self.examples  # an example has one token at least
         if self.parameters is None or tokens is None:
             return
-        least_s = FLOP_PER_PARAMETER_AND_TOKEN * self.parameters * tokens / (self.peak_tflops * 1e12)
+        precision = next((p for p in self.profile.precisions if p == event.config.get("precision")), None)
+        precision = precision or self.profile.precision
+        flop = FLOP_WITH_ADAPTERS if "lora_rank" in event.config else FLOP_PER_PARAMETER_AND_TOKEN
+        peak_tflops = self.profile.peak_tflops_in(precision) * self.devices
+        least_s = flop * self.parameters * tokens / (peak_tflops * 1e12)
         if train_s < least_s:
+            device = self.profile.gpu.name if self.profile.gpu else "a core"
             findings.add(
                 "faster-than-physics",
                 where,
                 f"An epoch took {train_s:.4g} s; {tokens:.0f} tokens through {self.parameters} parameters take "
-                f"{least_s:.4g} s at the peak of {self.device}.",
+                f"{least_s:.4g} s at the peak of {self.devices} x {device} in {precision}.",
             )

@@ -10,7 +10,7 @@ from bench.profile import Profile, load_profile
 from bench.record import Record
 from bench.study import Study
 from bench.submission.journal import Line
-from bench.workload import Known, Workload, load_workload
+from bench.workload import Known, Workload, load_recipe, load_workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Run:
         """What is known of such runs; None for a model or data of the submitter's own."""
         study = self.study
         own = study.model is None and study.dataset is None and study.dataset_name is None
-        return self.workload.known_under(study.recipe) if own else None
+        return self.workload.known_under(load_recipe(study.recipe).known_as) if own else None
 
     def at(self, line: int) -> str:
         """Where a finding in the journal is."""

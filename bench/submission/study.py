@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
 from bench.errors import UserError
+from bench.metrics import DEFAULT
 from bench.profile import profile_names
+from bench.spacefile import check_space
 from bench.study import EngineName, Simulation, Study
 from bench.submission.findings import Findings, quoted, short
 from bench.tables import clean
@@ -24,7 +26,7 @@ class _StudyData:
     recipe: str
     strategy: str
     settings: dict[str, bool | int | float | str]
-    space: dict[str, dict[str, list[int | float]]]
+    space: dict[str, dict[str, list[int | float | str]]]
     profile: str
     engine: EngineName
     seed: int
@@ -39,6 +41,8 @@ class _StudyData:
     dataset_name: str | None
     deepspeed: str | None
     simulation: Simulation | None = None
+    metrics: list[str] = field(default_factory=lambda: list(DEFAULT))
+    trials_per_device: int = 1
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 
@@ -62,6 +66,7 @@ def parse_study(data: Mapping[str, Any], where: str, findings: Findings) -> Stud
         _adapter().validate_json(json.dumps(data))
         _check_size(data["space"])
         study = Study.from_dict(data)
+        check_space(study.space)
         if study.seed < 0:
             raise ValueError(f"seed is {study.seed}; it must be 0 or more")
     except (UserError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

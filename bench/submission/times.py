@@ -29,6 +29,8 @@ EARLIEST_S = 1_577_836_800.0
 AHEAD_S = 600.0
 """Clocks may differ by so much."""
 PURPOSES: tuple[Purpose, ...] = ("search", "final")
+ROUNDING = 1e-6
+"""Shares of a device do not add up to the last digit."""
 MARGIN_S = 0.5
 MARGIN_SHARE = 0.01
 """Phases are read off another clock than the events' times, and in another process (committed runs: up to 0.02 s)."""
@@ -86,12 +88,15 @@ def _check_devices(run: Run, findings: Findings) -> None:
             total -= held.pop(event.grant, 0)
         elif isinstance(event, RunResumed):
             held, total = {}, 0
-        elif isinstance(event, (TrialStarted, WorkLost)) and event.devices != run.study.devices_per_trial:
-            findings.add(
-                "too-many-devices",
-                run.at(line),
-                f"A trial takes {event.devices} devices; the study gives each {run.study.devices_per_trial}.",
-            )
+        elif isinstance(event, (TrialStarted, WorkLost)):
+            final = event.trial == FINAL_TRIAL
+            given = run.study.devices_per_trial if final else run.study.devices_of_a_trial
+            if event.devices != given:
+                findings.add(
+                    "too-many-devices",
+                    run.at(line),
+                    f"A trial takes {event.devices:g} devices; the study gives it {given:g}.",
+                )
 
 
 def _check_grants(run: Run, findings: Findings) -> None:
@@ -128,14 +133,14 @@ class _Segment:
 
     start_s: float
     end_s: float
-    devices: int
+    devices: int | float
     purpose: Purpose
     line: int
 
 
 def _segments(run: Run, findings: Findings) -> Iterator[_Segment]:
     last_s: dict[str, float] = {}
-    devices: dict[str, int] = {}
+    devices: dict[str, int | float] = {}
     purposes: dict[str, Purpose] = {FINAL_TRIAL: "final"}
     for line, event in run.lines:
         trial = FINAL_TRIAL if isinstance(event, FinalScored) else getattr(event, "trial", None)
@@ -199,22 +204,23 @@ def _grants(run: Run, purpose: Purpose) -> Iterator[tuple[float, float, int]]:
 
 def _check_overlap(run: Run, segments: list[_Segment], purpose: Purpose, findings: Findings) -> None:
     """Sweeps over time. Work counts from a margin after its start; what is shorter than that is not looked at."""
-    steps: list[tuple[float, int, int, int]] = []
+    steps: list[tuple[float, int, int | float, int]] = []
     for segment in segments:
         start_s = segment.start_s + MARGIN_S + MARGIN_SHARE * (segment.end_s - segment.start_s)
         if start_s < segment.end_s:
             steps += [(start_s, 2, segment.devices, segment.line), (segment.end_s, 0, -segment.devices, segment.line)]
-    for opened_s, closed_s, devices in _grants(run, purpose):
-        steps += [(opened_s, 1, devices, 0), (closed_s, 3, -devices, 0)]
-    busy = held = 0
+    for opened_s, closed_s, granted in _grants(run, purpose):
+        steps += [(opened_s, 1, granted, 0), (closed_s, 3, -granted, 0)]
+    busy: int | float = 0
+    held: int | float = 0
     for _, order, devices, line in sorted(steps):
         if order in (0, 2):
             busy += devices
         else:
             held += devices
-        if order in (2, 3) and busy > held:
+        if order in (2, 3) and busy > held + ROUNDING:
             findings.add(
                 "overlap",
                 run.at(line) if line else run.place,
-                f"{busy} devices worked at once while {held} were held{'' if line else ', when a grant was closed'}.",
+                f"{busy:g} devices worked at once while {held} were held{'' if line else ', when a grant was closed'}.",
             )

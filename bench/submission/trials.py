@@ -19,6 +19,7 @@ from bench.events import (
     TrialStarted,
     TrialSummarised,
 )
+from bench.hyperparameters import Value
 from bench.simulate_scores import MANUAL
 from bench.submission.findings import Findings, quoted
 from bench.submission.run import Run
@@ -36,7 +37,7 @@ def check_trials(run: Run, findings: Findings) -> None:
 class _Progress:
     """A trial up to now. `at`: epochs of the weights that it goes on from. `most`: the last epoch it ever finished."""
 
-    config: Mapping[str, float | int]
+    config: Mapping[str, Value]
     started: bool = False
     at: int = 0
     most: int = 0
@@ -51,7 +52,7 @@ class _Walk:
         self._run = run
         self._findings = findings
         self._trials: dict[str, _Progress] = {}
-        self._created: list[Mapping[str, float | int]] = []
+        self._created: list[Mapping[str, Value]] = []
 
     def all(self) -> None:
         for line, event in self._run.lines:
@@ -101,7 +102,7 @@ class _Walk:
             )
         self._check_space(where, event.config)
 
-    def _check_space(self, where: str, config: Mapping[str, float | int]) -> None:
+    def _check_space(self, where: str, config: Mapping[str, Value]) -> None:
         space = self._run.study.space
         if set(config) != set(space.names):
             self._findings.add(

@@ -94,11 +94,11 @@ def test_only_what_the_command_names_is_bound(tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     results = tmp_path / "results"
     words = ["--strategy", f"{tmp_path}/mine.py", f"--dataset={tmp_path}/data.json", "--bs-choices", "8 16"]
-    words += ["--results", str(results), "--container", "a.sif", "--seed=3"]
+    words += ["--results", str(results), "--container", "a.sif", "--seed=3", "--space", "lora"]
     inner, binds = bound(words, results, named="a.sif", huggingface=tmp_path / "hub")
     assert inner == [
         "--strategy", "/sweepmark/strategy/mine.py", "--dataset", "/sweepmark/dataset/data.json",
-        "--bs-choices", "8 16", "--seed=3", "--results", "/sweepmark/results",
+        "--bs-choices", "8 16", "--seed=3", "--space", "lora", "--results", "/sweepmark/results",
     ]  # fmt: skip
     assert {(b.host, str(b.inside), b.writable) for b in binds} == {
         (results, "/sweepmark/results", True),

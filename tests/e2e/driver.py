@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.events import EpochFinished, Event, TrialCreated
+from bench.hyperparameters import Value
 from bench.journal import JOURNAL_NAME, read_journal
 
 QUICK = ("--epochs", "2", "--samples", "4", "--final-epochs", "0")
@@ -79,5 +80,5 @@ def losses(of: list[Event]) -> dict[tuple[str, int], float | None]:
     return found
 
 
-def configs(of: list[Event]) -> dict[str, dict[str, float | int]]:
+def configs(of: list[Event]) -> dict[str, dict[str, Value]]:
     return {event.trial: event.config for event in of if isinstance(event, TrialCreated)}

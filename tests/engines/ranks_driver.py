@@ -26,6 +26,7 @@ from bench.engines.ray_adjust import kept_workers
 from bench.engines.ray_local import ENVIRONMENT, OBJECT_STORE_BYTES
 from bench.engines.ray_ranks import resources
 from bench.engines.ray_worker import RESULT, WORKER, run_trial
+from bench.objectives import Objectives
 
 ADDRESSES = ("127.0.1.1", "127.0.1.2")
 RATES = [1e-3, 2e-3, 3e-3]
@@ -74,7 +75,9 @@ def main(folder: Path) -> None:
     cluster.add_node(**nodes[1])
     ray.init(address=cluster.address, log_to_driver=False)
     found = sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
-    trainable = partial(run_trial, task=task, checkpoints=folder / "checkpoints", copies=False, gate=None)
+    trainable = partial(
+        run_trial, task=task, objectives=Objectives(), checkpoints=folder / "checkpoints", copies=False, gate=None
+    )
     space = {"learning_rate": tune.grid_search(RATES), "batch_size": 8, "weight_decay": 0.3}
     with kept_workers():
         tune.Tuner(

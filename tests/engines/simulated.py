@@ -10,6 +10,7 @@ from typing import Any
 from bench.curve_model import CurveModel, DrawnCurve
 from bench.curves import Curve, CurveSet, Epoch
 from bench.events import Event
+from bench.hyperparameters import Value
 from bench.profile import Overheads, Profile, load_profile
 from bench.simulate import simulate_run
 from bench.space import Choice, LogUniform, SearchSpace
@@ -77,7 +78,7 @@ MODEL = CurveModel(CURVES)
 class Clockwork(CurveModel):
     """Every epoch of every trial trains for 8 s, evaluates for 1 and saves for 1."""
 
-    def draw(self, config: Mapping[str, float | int], *, seed: int, trial: str) -> DrawnCurve:
+    def draw(self, config: Mapping[str, Value], *, seed: int, trial: str) -> DrawnCurve:
         seconds = (1.0,) * EPOCHS
         losses = tuple(4.0 - 0.1 * epoch for epoch in range(EPOCHS))
         return DrawnCurve(

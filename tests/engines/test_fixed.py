@@ -9,6 +9,7 @@ import pytest
 from bench.engines.fixed import fixed
 from bench.errors import UserError
 from bench.events import TrialCreated
+from bench.hyperparameters import Value
 from bench.journal import JOURNAL_NAME, read_journal
 from bench.record import make_record
 from bench.resources import resource_dir
@@ -17,7 +18,7 @@ from bench.strategy import load_strategy
 from bench.study import Study
 
 
-def recorded(strategy: str) -> tuple[Study, list[dict[str, float | int]]]:
+def recorded(strategy: str) -> tuple[Study, list[dict[str, Value]]]:
     """A study that was run for real under Ray, or in the grid's order, and the configurations of its trials."""
     (folder, *_) = sorted(resource_dir("results").joinpath("validation", "tiny-squad").glob(f"{strategy}-*"))
     created = [event for event in read_journal(folder / JOURNAL_NAME) if isinstance(event, TrialCreated)]

@@ -144,7 +144,11 @@ def test_what_ray_is_asked_to_reserve(task: TrainingTask) -> None:
     from bench.engines.ray_ranks import resources
 
     gpus = dataclasses.replace(task, device="cuda", threads=4)
-    assert resources(dataclasses.replace(gpus, processes=1), single_node=True) == {"CPU": 4, "GPU": 1}
+    one = dataclasses.replace(gpus, processes=1)
+    assert resources(one, single_node=True) == {"CPU": 4, "GPU": 1}
+    for sharing in range(1, 17):
+        share = resources(one, single_node=True, sharing=sharing)["GPU"]
+        assert sharing == int(1 / share), "so many fit on a GPU, and no more"
     group: Any = resources(gpus, single_node=True)
     assert (group.bundles, group.strategy) == ([{"CPU": 4, "GPU": 1}] * 2, "STRICT_PACK")
     assert resources(task, single_node=False).strategy == "PACK"  # type: ignore[union-attr]

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from bench.engines import replay
 from bench.engines.replay import Recorded, ReplayGate, recorded_results
-from bench.events import TrialEnded
-from tests.builders import Run, journal
+from bench.events import EpochFinished, TrialEnded
+from tests.builders import Run, epoch, journal
 
 A, B = {"learning_rate": 1e-3}, {"learning_rate": 2e-3}
-RESULTS = [Recorded("1", A, 3.0), Recorded("2", B, 2.0), Recorded("1", A, 1.0)]
+
+
+def _recorded(trial: str, config: Mapping[str, float], loss: float) -> Recorded:
+    measured = epoch(trial, 1, loss, at_s=1.0)
+    assert isinstance(measured, EpochFinished)
+    return Recorded(trial, config, measured)
+
+
+RESULTS = [_recorded("1", A, 3.0), _recorded("2", B, 2.0), _recorded("1", A, 1.0)]
 
 
 def test_results_come_in_order_one_at_a_time() -> None:
@@ -23,7 +32,8 @@ def test_results_come_in_order_one_at_a_time() -> None:
 
         async def trial(name: str, config: dict[str, float]) -> None:
             while (result := await gate.next(name, config)) is not None:
-                order.append(f"{name}:{result.eval_loss}")
+                assert result.epoch is not None
+                order.append(f"{name}:{result.epoch.eval_loss}")
                 await gate.processed()
 
         await asyncio.gather(trial("2", B), trial("1", A))
@@ -76,7 +86,7 @@ def test_a_trial_that_does_not_come_is_passed_over_and_loses_nothing(monkeypatch
 def test_the_record_of_a_journal_holds_failures_but_not_the_final_retrain() -> None:
     events = journal([Run(losses=[3.0, 2.0])])
     results = recorded_results(events)
-    assert [r.eval_loss for r in results] == [3.0, 2.0]
+    assert [r.epoch.eval_loss for r in results if r.epoch] == [3.0, 2.0]
     end = next(e for e in events if isinstance(e, TrialEnded))
     failed = recorded_results([*events, replace(end, state="nan", detail="no")])[-1]
-    assert (failed.failed, failed.eval_loss, failed.config) == (("nan", "no"), None, results[-1].config)
+    assert (failed.failed, failed.epoch, failed.config) == (("nan", "no"), None, results[-1].config)

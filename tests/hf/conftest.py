@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench.hyperparameters import Value
 from bench.training import EpochResult, TrainingTask
 from bench.workload import load_recipe, load_workload
 
-CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
+CONFIG: dict[str, Value] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
 
 
 def small_task(cache: Path, recipe: str = "qa", bloom: dict[str, Any] | None = None, **changes: Any) -> TrainingTask:
@@ -63,7 +64,7 @@ def train(tmp_path: Path) -> Callable[..., list[EpochResult]]:
 
     count = iter(range(1000))
 
-    def run(task: TrainingTask, config: dict[str, float | int] | None = None, **options: Any) -> list[EpochResult]:
+    def run(task: TrainingTask, config: dict[str, Value] | None = None, **options: Any) -> list[EpochResult]:
         results: list[EpochResult] = []
         folder = options.pop("folder", None) or tmp_path / f"trial-{next(count)}"
         train_trial(task, config or CONFIG, folder=folder, on_epoch=results.append, **options)

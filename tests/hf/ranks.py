@@ -6,12 +6,13 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.hyperparameters import Value
 from bench.training import EpochResult, TrainingTask
 
 Spoil = Callable[[pytest.MonkeyPatch], None]
@@ -30,7 +31,7 @@ class SecondRank:
         self.told: Any = None
 
     def train(
-        self, task: TrainingTask, config: dict[str, float | int], *, spoil: Spoil | None = None, **options: Any
+        self, task: TrainingTask, config: Mapping[str, Value], *, spoil: Spoil | None = None, **options: Any
     ) -> list[EpochResult]:
         """A trial of both ranks; what rank 0 reports."""
         from bench.hf import train_trial

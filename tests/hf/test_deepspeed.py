@@ -18,6 +18,7 @@ from bench.engines.process import run_trial_process
 from bench.errors import UserError
 from bench.hf import deepspeed
 from bench.training import EpochResult, TrainingTask
+from bench.zero import deepspeed_file
 
 CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
 Make = Callable[..., TrainingTask]
@@ -83,6 +84,21 @@ def test_trains_as_without_and_resumes_exactly(make_task: Make, tmp_path: Path, 
     assert whole == pytest.approx(plain, rel=1e-5 if precision == "fp32" else 1e-2)
 
 
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("zero3", "fp32"), ("zero3-offload-both", "bf16"), ("zero2-offload-optimizer", "fp32")],
+)
+def test_a_single_process_may_shard_and_offload(make_task: Make, tmp_path: Path, name: str, precision: str) -> None:
+    """To the plain Trainer's losses, by the very same optimiser; and it resumes to the bit."""
+    task = make_task(deepspeed=deepspeed_file(name), epochs=2, precision=precision)
+    whole, rest, plain = run(task, tmp_path)
+    assert len(whole) == 2
+    assert rest == whole[1:]
+    assert whole == pytest.approx(plain, rel=1e-5 if precision == "fp32" else 1e-2)
+
+
 def train_in_both(task: TrainingTask, folder: Path, resume_from: Path | None = None) -> list[EpochResult]:
     results: list[EpochResult] = []
     for message in run_trial_process(task, CONFIG, folder=folder, resume_from=resume_from):
@@ -126,7 +142,7 @@ def test_an_optimiser_block_without_weight_decay_is_found_out(
     [
         ("{", "fp32", "is not JSON"),
         ("[]", "fp32", "holds no JSON object"),
-        ({"zero_optimization": {"stage": 3}}, "fp32", "a trial has one process: give 0, 1 or 2"),
+        ({"zero_optimization": {"stage": 4}}, "fp32", "stage is 4: give 0, 1, 2 or 3"),
         ({"zero_optimization": 7}, "fp32", "give 0, 1, 2 or 3"),
         ({}, "bf16", "stage 0 trains wrongly in bf16"),
     ],

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 from bench.errors import UserError
 from bench.hf import train_trial
+from bench.hyperparameters import Value
 from bench.training import EpochResult, TrainingTask
 
-CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
+CONFIG: dict[str, Value] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3}
 Train = Callable[..., list[EpochResult]]
 
 
@@ -93,7 +94,7 @@ def test_a_takeover_goes_on_with_its_own_configuration(task: TrainingTask, train
     """Another rate, decay and batch size: six steps an epoch become three, and the schedule stands where it stood."""
     train(task, folder=tmp_path / "donor")
     donor = tmp_path / "donor" / "epoch-0002"
-    other: dict[str, float | int] = {"learning_rate": 5e-4, "batch_size": 16, "weight_decay": 0.0}
+    other: dict[str, Value] = {"learning_rate": 5e-4, "batch_size": 16, "weight_decay": 0.0}
     results = train(task, other, resume_from=donor, folder=tmp_path / "taker")
     assert [r.epoch for r in results] == [3, 4]
     assert results[0].config == other
@@ -107,7 +108,7 @@ def test_a_takeover_goes_on_with_its_own_configuration(task: TrainingTask, train
 def test_a_takeover_without_steps_scores_as_the_donor_did(task: TrainingTask, train: Train, tmp_path: Path) -> None:
     """With a rate too small to move a 32-bit weight, the taker's loss is the donor's: its weights were taken over."""
     donor = train(dataclasses.replace(task, keep_checkpoints=9), folder=tmp_path / "donor")
-    still: dict[str, float | int] = {"learning_rate": 1e-30, "batch_size": 16, "weight_decay": 0.0}
+    still: dict[str, Value] = {"learning_rate": 1e-30, "batch_size": 16, "weight_decay": 0.0}
     taker = train(task, still, resume_from=tmp_path / "donor" / "epoch-0002")
     assert taker[-1].eval_loss == donor[1].eval_loss
 

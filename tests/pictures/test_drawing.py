@@ -11,6 +11,7 @@ import vl_convert
 from bench.pictures import PICTURES, board_rows, run_rows, specification, theme, to_svg
 from bench.pictures.palette import SERIES
 from bench.record import build_record
+from bench.report.pareto import front_by
 from tests.pictures.drawn import FAILED, GRID, MIXED, SVG, Drawn, board, events, found, full_board, place
 
 Rows = list[dict[str, Any]]
@@ -21,6 +22,7 @@ UNITS = {
     "schedule": ["Time since the start (s)", "Device"],
     "space": ["learning rate", "batch size", "weight decay", "Eval loss (nats a token, log scale)"],
     "phases": ["Cost (GPU-min)"],
+    "pareto": ["Eval loss (nats a token), less is better", "Samples/s, more is better"],
     "ratios": ["Cost to target / the manual grid's (log scale, below 1 is cheaper)"],
     "quality": ["Search cost, allocated, median (GPU-min)", "Winner's eval loss, median (nats a token)"],
 }
@@ -29,7 +31,8 @@ HOSTILE = "</text><script>window.evil=1</script>&\"'\x1b[31m"
 
 @pytest.fixture(scope="module")
 def drawn_rows() -> dict[str, Rows]:
-    return run_rows(build_record(events(MIXED)), events(MIXED)) | board_rows(full_board())
+    front = front_by(events(MIXED), ("eval_loss", "samples_per_s"))
+    return run_rows(build_record(events(MIXED)), events(MIXED), front) | board_rows(full_board())
 
 
 def several(rows: Rows, *labels: str) -> Rows:

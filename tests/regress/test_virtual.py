@@ -11,6 +11,7 @@ import pytest
 from bench.curve_model import CurveModel, DrawnCurve
 from bench.engines.virtual.work import Work
 from bench.events import Phases
+from bench.hyperparameters import Value
 from bench.regress.exact import Now
 from bench.regress.findings import Finding, exit_status
 from bench.regress.gate import Gate, default_gate, judge
@@ -59,7 +60,7 @@ def test_clean_repeats_never_alarm(jobs: int) -> None:
 def plant_draw(monkeypatch: pytest.MonkeyPatch, change: Callable[[DrawnCurve], DrawnCurve]) -> None:
     draw = CurveModel.draw
 
-    def planted(self: CurveModel, config: Mapping[str, float | int], *, seed: int, trial: str) -> DrawnCurve:
+    def planted(self: CurveModel, config: Mapping[str, Value], *, seed: int, trial: str) -> DrawnCurve:
         return change(draw(self, config, seed=seed, trial=trial))
 
     monkeypatch.setattr(CurveModel, "draw", planted)
@@ -116,7 +117,7 @@ def test_the_numbers_of_a_row_are_of_the_seed_that_moved_most() -> None:
 def test_weight_decay_ignored_is_caught(monkeypatch: pytest.MonkeyPatch, studies: dict[str, Any]) -> None:
     draw = CurveModel.draw
 
-    def planted(self: CurveModel, config: Mapping[str, float | int], *, seed: int, trial: str) -> DrawnCurve:
+    def planted(self: CurveModel, config: Mapping[str, Value], *, seed: int, trial: str) -> DrawnCurve:
         return draw(self, {**config, "weight_decay": 0.0}, seed=seed, trial=trial)
 
     monkeypatch.setattr(CurveModel, "draw", planted)

@@ -149,7 +149,23 @@ def shorter_grid(events: Events) -> None:
 
 
 def huge_grid(events: Events) -> None:
-    events[0]["study"]["space"] |= {f"x{number}": {"choice": list(range(1000))} for number in range(20)}
+    names = ("max_grad_norm", "gradient_accumulation", "lora_rank", "lora_alpha")
+    events[0]["study"]["space"] |= {name: {"choice": list(range(1, 1001))} for name in names}
+
+
+def unheard_of(events: Events) -> None:
+    events[0]["study"]["space"] |= {"luck": {"choice": [1, 2]}}
+
+
+def word_for_a_number(events: Events) -> None:
+    events[0]["study"]["space"] |= {"batch_size": {"choice": ["many"]}}
+
+
+def word_in_a_trial(events: Events) -> None:
+    """A trial whose learning rate is a word, from beginning to end."""
+    for event in events:
+        if event.get("trial") == "0001" and "config" in event:
+            event["config"] = event["config"] | {"learning_rate": "<b>fast</b>"}
 
 
 def on_an_h200(events: Events) -> None:

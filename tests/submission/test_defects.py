@@ -39,8 +39,11 @@ from tests.submission.forgeries import (
     skipped_epoch,
     squeezed,
     study,
+    unheard_of,
     winner,
     without,
+    word_for_a_number,
+    word_in_a_trial,
 )
 from tests.submission.planted import NOW_S, OWN_DATA, Events, copied, forge, found, of_kind
 
@@ -132,6 +135,9 @@ DEFECTS: dict[str, tuple[str, Callable[[Events], None], set[str]]] = {
         {"bad-study"},
     ),
     "a grid too large to be made": ("manual", huge_grid, {"not-the-grid", "outside-space"}),
+    "a hyperparameter unheard of": ("random", unheard_of, {"bad-study"}),
+    "a word for a number": ("random", word_for_a_number, {"bad-study"}),
+    "a word in a trial": ("random", word_in_a_trial, {"outside-space"}),
     "a shorter grid": ("manual", shorter_grid, {"not-the-grid"}),
     "a name of the suite's": ("random", study(strategy_file="mine.py"), {"strategy-mismatch"}),
 }  # fmt: skip

@@ -22,7 +22,7 @@ from bench.engines.virtual.agenda import Agenda
 from bench.engines.virtual.cluster import Cluster, Worker
 from bench.engines.virtual.trial import Save, VirtualTrial
 from bench.engines.virtual.work import DIED, NODE_LOST, Died, EpochDone, Finished, Outcome, Work
-from bench.strategy import FAILURE_OBJECTIVE, OBJECTIVE, TIME_ATTRIBUTE, TunePlan
+from bench.strategy import TIME_ATTRIBUTE, TunePlan
 
 LEAST_PENDING = 200
 """Trials that Tune lets wait at most where nothing is learned between them; more on a cluster of many CPUs."""
@@ -300,13 +300,9 @@ class Controller:
                 self._fail(trial, outcome.busy_s, DIED)
 
     def _result(self, trial: VirtualTrial, worker: Worker, done: EpochDone) -> None:
-        loss = done.saved.loss
         epoch = done.saved.epoch
-        result = {
-            TIME_ATTRIBUTE: epoch,
-            OBJECTIVE: FAILURE_OBJECTIVE if loss is None else loss,
-            "trial_id": trial.trial_id,
-        }
+        objectives = self._work.objectives(trial.name, done)
+        result = {TIME_ATTRIBUTE: epoch, **objectives, "trial_id": trial.trial_id}
         seen = dict(result)
         if self._stops_at_epochs and epoch >= self._epochs:
             decision = STOP

@@ -25,6 +25,7 @@ from bench.events import (
     RunStarted,
     SearchFinished,
 )
+from bench.hyperparameters import Value
 from bench.profile import Profile
 from bench.seeds import child_seed
 from bench.strategy import GridPlan, Strategy, TunePlan
@@ -163,7 +164,7 @@ class _Run:
             controller.run()
         self._hold([])
 
-    def _retrain(self, config: dict[str, float | int]) -> None:
+    def _retrain(self, config: dict[str, Value]) -> None:
         from bench.events import FINAL_TRIAL
 
         agenda = self._agenda

@@ -26,6 +26,7 @@ from bench.events import (
     TrialStarted,
     WorkLost,
 )
+from bench.objectives import Objectives
 from bench.profile import load_profile
 from bench.run import plan_study
 from bench.seeds import child_seed
@@ -163,7 +164,7 @@ class _Work(Work):
             curves="", curves_sha256="", node_devices=study.devices, node_cpus=study.slots, trial_cpus=1
         )
         super().__init__(
-            replace(study, engine="virtual", simulation=simulation),
+            replace(study, engine="virtual", simulation=simulation, trials_per_device=1),
             load_profile(study.profile),
             cast("CurveModel", None),  # never asked
             copies=copies,
@@ -172,7 +173,8 @@ class _Work(Work):
             now_s=agenda.now_s,
         )
         self._holds = copies
-        self._devices = study.devices_per_trial
+        self._devices = study.devices_of_a_trial
+        self._objectives = Objectives(metrics=study.metrics, devices=self._devices)
         self._say = emit
         self._stories = _stories(events, events[0].at_s)
 
@@ -214,7 +216,16 @@ class _Work(Work):
         loss = told.eval_loss if isinstance(told, EpochFinished) else None
         failed: tuple[State, str] | None = (told.state, told.detail) if isinstance(told, TrialEnded) else None
         session.at = Saved(session.trial, at.epoch + 1, loss, failed=failed)
-        return delay_s, EpochDone(session.at, told.phases, None)
+        if not isinstance(told, EpochFinished):
+            return delay_s, EpochDone(session.at, told.phases, None)
+        return delay_s, EpochDone(
+            session.at,
+            told.phases,
+            told.samples_per_s,
+            tokens_per_s=told.tokens_per_s,
+            device_memory_mib=told.device_memory_mib,
+            host_memory_mib=told.host_memory_mib,
+        )
 
     def _until_s(self, at_s: float) -> float:
         return max(0.0, at_s - self.now_s())

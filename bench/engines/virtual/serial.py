@@ -9,6 +9,7 @@ from bench.engines.virtual.agenda import Agenda
 from bench.engines.virtual.cluster import Cluster, Worker
 from bench.engines.virtual.work import DIED, NODE_LOST, Died, EpochDone, Finished, Outcome, Saved, Work
 from bench.events import Purpose
+from bench.hyperparameters import Value
 
 
 class Job:
@@ -21,13 +22,13 @@ class Job:
         self._over: str | None = None
         self._worker: Worker | None = None
         self._trial = ""
-        self._config: Mapping[str, float | int] = {}
+        self._config: Mapping[str, Value] = {}
         self._epochs = 0
         self._saved: Saved | None = None
         self._deaths = 0
         self._running = False
 
-    def run(self, trial: str, config: Mapping[str, float | int], *, epochs: int, purpose: Purpose = "search") -> None:
+    def run(self, trial: str, config: Mapping[str, Value], *, epochs: int, purpose: Purpose = "search") -> None:
         """Train one trial to its end. Raises SearchStalled where it waits for a node that will not return."""
         if self._over is not None:
             return

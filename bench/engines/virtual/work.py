@@ -30,12 +30,14 @@ from bench.events import (
     TrialStarted,
     WorkLost,
 )
+from bench.hyperparameters import Value
+from bench.objectives import Objectives
 from bench.profile import Profile
 from bench.seeds import child_seed
 from bench.space import plain
 from bench.study import Simulation, Study
 
-Config = dict[str, float | int]
+Config = dict[str, Value]
 
 DIGITS = 12
 """Significant digits of a hyperparameter: processors differ in the last of the 17, by how they compute exponentials."""
@@ -58,12 +60,19 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class EpochDone:
-    """An epoch was trained. `loss` None: not finite, which fails the trial."""
+    """An epoch was trained. A loss of None: not finite, which fails the trial. Curves know no tokens and no memory."""
 
     saved: Saved
     phases: Phases
     samples_per_s: float | None
     repeats_failure: bool = False
+    tokens_per_s: float | None = None
+    device_memory_mib: float | None = None
+    host_memory_mib: float | None = None
+
+    @property
+    def eval_loss(self) -> float | None:
+        return self.saved.loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,8 @@ class Work:
         self._failure_seed = child_seed(study.seed, "failures")
         self._curve_seed = child_seed(study.seed, "curves")
         self._epochs = study.epochs
+        self._objectives = Objectives(metrics=study.metrics, devices=study.devices_of_a_trial)
+        self._spent_s: dict[str, float] = {}
         self._losses: dict[str, float | None] = {}
         self._trained: dict[str, int] = {}
         self._ended: set[str] = set()
@@ -178,7 +189,10 @@ class Work:
         loss = None if curve_loss is None else round(at.factor * curve_loss, 6)
         failed: tuple[State, str] | None = ("nan", "its loss was not finite") if loss is None else None
         session.at = Saved(session.trial, at.epoch + 1, loss, at.factor, failed)
-        return latency_s + phases.total_s, EpochDone(session.at, phases, session.curve.samples_per_s[at.epoch])
+        samples_per_s = session.curve.samples_per_s[at.epoch]
+        if samples_per_s is not None:
+            samples_per_s *= self.simulation.speed
+        return latency_s + phases.total_s, EpochDone(session.at, phases, samples_per_s)
 
     def _phases(self, worker: Worker, session: _Session) -> Phases:
         curve, over, index = session.curve, self.overheads, session.at.epoch
@@ -214,6 +228,11 @@ class Work:
             )
         )
 
+    def objectives(self, trial: str, done: EpochDone) -> dict[str, float]:
+        """What scheduler and searcher are told of an epoch; to be asked once, when it is reported."""
+        spent_s = self._spent_s[trial] = self._spent_s.get(trial, 0.0) + done.phases.total_s
+        return self._objectives.of(done, spent_s)
+
     def epoch_done(self, worker: Worker, done: EpochDone) -> None:
         """Report an epoch; of a trial that failed in it and will not go on, its end."""
         session: _Session = worker.session
@@ -234,9 +253,9 @@ class Work:
                 train_loss=None,
                 phases=done.phases,
                 samples_per_s=done.samples_per_s,
-                tokens_per_s=None,
-                device_memory_mib=None,
-                host_memory_mib=None,
+                tokens_per_s=done.tokens_per_s,
+                device_memory_mib=done.device_memory_mib,
+                host_memory_mib=done.host_memory_mib,
                 config=session.config,
                 worker=f"slot {worker.slot}",
             )

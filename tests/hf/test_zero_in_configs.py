@@ -1,0 +1,41 @@
+"""A trial's configuration may name its ZeRO stage, also together with accumulated batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.engines.process import run_trial_process
+from bench.hyperparameters import Value
+from bench.training import EpochResult, FinalResult, TrainingTask
+from tests.hf.test_deepspeed import EXTENSIONS, compiled
+
+CONFIG: dict[str, Value] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3, "gradient_accumulation": 4}
+
+
+def test_such_trials_have_processes_of_their_own(make_task: Callable[..., TrainingTask]) -> None:
+    assert make_task(own_stages=True).needs_own_process
+    assert not make_task().needs_own_process
+
+
+@compiled
+@pytest.mark.slow
+def test_stages_agree_with_accumulated_batches(
+    make_task: Callable[..., TrainingTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6 batches in fours; what is read back would fail a trial whose stage did not arrive."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(EXTENSIONS))
+    task = make_task(epochs=2, own_stages=True)
+    found: list[list[float]] = []
+    for stage in (0, 1, 3):
+        config = {**CONFIG, "zero_stage": stage}
+        told = list(run_trial_process(task, config, folder=tmp_path / str(stage), resume_from=None, score=True))
+        epochs = [message for message in told if isinstance(message, EpochResult)]
+        assert isinstance(told[-1], FinalResult), told[-1]
+        assert [epoch.config for epoch in epochs] == [config] * 2
+        losses = [loss for epoch in epochs for loss in (epoch.train_loss, epoch.eval_loss)]
+        found.append([*losses, told[-1].test_loss])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
