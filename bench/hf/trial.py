@@ -112,6 +112,14 @@ def _cause(error: BaseException, folder: Path, phases: Phases) -> Exception:
     return TrialFailed(state=state, detail=detail, phases=phases)
 
 
+def _forget_peaks(task: TrainingTask) -> None:
+    """What an earlier trial of this process needed at most is none of this one's memory."""
+    if task.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # a kernel without it: the peak is the process's
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def _check(task: TrainingTask) -> None:
     horizon = horizon_epochs(task)
     if task.epochs > horizon:
@@ -165,8 +173,7 @@ class _Run(TrainerCallback):
             deepspeed.start(task)
         self._prepared = prepare(task, self._clock.part)
         self._clock.part("trainer")
-        if task.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        _forget_peaks(task)
         engine = deepspeed.load_config(task)
         pad_to = task.workload.max_tokens if task.recipe.padding == "max_length" else None
         self._trainer = TrialTrainer(

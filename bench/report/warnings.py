@@ -9,12 +9,12 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.hyperparameters import shown
-from bench.metrics import MEMORY, TRIAL_COST, study_metrics
+from bench.metrics import TRIAL_COST, study_metrics
 from bench.record import Record
 from bench.report.costs import startup_share
 from bench.report.entries import Entry
 from bench.report.keys import search_is_over
-from bench.report.wording import count, kind_of_device, listed, some
+from bench.report.wording import count, listed, some
 from bench.workload import load_recipe
 
 SEEDS_FOR_A_CLAIM = 5
@@ -187,11 +187,6 @@ def _metric_warnings(record: Record) -> list[str]:
     found: list[str] = []
     if record.study["engine"] != "ray":
         return found
-    if MEMORY in names and kind_of_device(str(record.study["profile"])) == "cpu":
-        found.append(
-            f"{MEMORY} is the peak of a worker's process on the host, which trains trial after trial: later trials "
-            "look at least as large as earlier ones."
-        )
     if TRIAL_COST in names:
         found.append(f"{TRIAL_COST} holds the imports of a worker's process in the first trial of each worker.")
     return found

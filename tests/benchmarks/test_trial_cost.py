@@ -56,7 +56,7 @@ PEERS = {name: Peer(f"a trial of {name} under qa", partial(train, name, Computat
 
 
 def measure(benchmark: Any, name: str) -> None:
-    PEERS[name].measure(benchmark, partial(train, name, load_recipe("fast").computation), rounds=9)
+    PEERS[name].measure(benchmark, partial(train, name, load_recipe("fast").computation), rounds=5)
     assert benchmark.stats.stats.median < 1
 
 

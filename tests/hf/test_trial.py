@@ -52,6 +52,14 @@ def test_the_first_trial_of_a_process_is_charged_for_its_start(task: TrainingTas
     assert 5 < results[0].phases.startup_s < 20
 
 
+def test_memory_is_the_trials_own(task: TrainingTask, train: Train) -> None:
+    once = dataclasses.replace(task, epochs=1)
+    before_mib = train(once)[0].host_memory_mib
+    held = b"x" * (400 * 2**20)  # of an earlier trial, say
+    del held
+    assert train(once)[0].host_memory_mib < before_mib + 200
+
+
 def test_restoring_is_a_phase_of_its_own(task: TrainingTask, train: Train, tmp_path: Path) -> None:
     train(task, folder=tmp_path / "whole")
     results = train(task, resume_from=tmp_path / "whole" / "epoch-0003")
