@@ -23,7 +23,6 @@ _STEPS = {
     "last_block": ("last block where labelled", "The last block, behind its attention, at labelled positions alone."),
     "tokens": ("no work on padding", "All but attention on real tokens alone."),
     "batches": ("batches on the device", "Batches laid out once on the device, instead of loaded in every epoch."),
-    "evaluation": ("evaluation together", "Several of the protocol's evaluation batches computed at once."),
     "checkpoints": ("checkpoints aside", "Evaluation does not wait for checkpoints."),
 }
 """Fields of `Computation` in the order in which they are switched on, which what needs another one decides; those that
