@@ -22,6 +22,7 @@ from bench.events import (
     SearchFinished,
     WorkLost,
 )
+from bench.metrics import MEMORY
 from bench.profile import Profile
 from bench.provenance import own_strategy
 from bench.record import Record, record_run
@@ -73,6 +74,7 @@ def training_task(study: Study, profile: Profile, cache: Path) -> TrainingTask:
         dataset=_absolute(study.dataset),
         deepspeed=deepspeed_path(study.deepspeed).absolute() if study.deepspeed else None,
         own_stages="zero_stage" in study.space.names,
+        own_processes=MEMORY in study.metrics and profile.device == "cpu",
     )
 
 

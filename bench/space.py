@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,21 @@ Config = Mapping[str, Value]
 
 EDGE = 0.02
 """Of a range's width, the part at either end that counts as its edge."""
+
+NAME = re.compile(r"[^\W_][\w .+-]{0,59}")
+"""What a space may be called."""
+
+SHOWN_VALUE = 80
+"""Characters of a wrong value that a message repeats."""
+
+
+def check_space_name(name: object) -> None:
+    """Raises ValueError where a space cannot be called so."""
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name != name.strip():
+        raise ValueError(
+            f"a search space cannot have the name {_said(name)}: give one of up to 60 letters, digits, blanks, '-', "
+            "'_', '.' and '+', the first a letter or digit"
+        )
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Value]:
@@ -42,7 +58,11 @@ class LogUniform:
         if not (math.isfinite(self.lower) and math.isfinite(self.upper) and 0 < self.lower < self.upper):
             raise ValueError(
                 f"the range of {self.name} is [{self.lower:g}, {self.upper:g}]; it must satisfy 0 < lower < upper: "
-                "give a smaller lower or a larger upper bound"
+                + (
+                    "give a lower bound of more than 0"
+                    if self.lower <= 0
+                    else "give a smaller lower or a larger upper bound"
+                )
             )
         outside = [g for g in self.grid if not self.contains(g)]
         if outside:
@@ -251,11 +271,31 @@ def _from_dict(name: str, spec: Mapping[str, Any]) -> Dimension:
             f"the hyperparameter {name} has the keys {sorted(spec)}; expected one of 'choice', 'log_uniform' and "
             "'uniform', and 'grid'"
         )
-    grid = tuple(spec.get("grid", ()))
+    grid = _list(name, "grid", spec.get("grid", ()))
     if "choice" in kinds:
-        return Choice(name, tuple(spec["choice"]), grid)
+        return Choice(name, _list(name, "choice", spec["choice"]), grid)
     if not all(isinstance(point, (int, float)) for point in grid):
         raise ValueError(f"the grid of {name} is {list(grid)}; it must hold numbers")
     kind = LogUniform if "log_uniform" in kinds else Uniform
-    lower, upper = spec[kinds.pop()]
-    return kind(name, float(lower), float(upper), grid)
+    lower, upper = _bounds(name, (key := kinds.pop()), spec[key])
+    return kind(name, lower, upper, grid)
+
+
+def _list(name: str, key: str, value: Any) -> tuple[Any, ...]:
+    """Raises ValueError where it is none: a word is not taken for its letters."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"'{key}' of {name} is {_said(value)}; give a list, such as [{_said(value)}]")
+    return tuple(value)
+
+
+def _bounds(name: str, key: str, value: Any) -> tuple[float, float]:
+    """Raises ValueError where they are no bounds."""
+    numbers = value if isinstance(value, (list, tuple)) else ()
+    if len(numbers) != 2 or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers):
+        raise ValueError(f"'{key}' of {name} is {_said(value)}; give a list of two numbers, lower and upper")
+    return float(numbers[0]), float(numbers[1])
+
+
+def _said(value: object) -> str:
+    said = repr(value)
+    return said if len(said) <= SHOWN_VALUE else f"{said[:SHOWN_VALUE]}…"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench import hyperparameters
 from bench.errors import UserError, unknown
 from bench.resources import PACKAGE
-from bench.space import Choice, Dimension, LogUniform, SearchSpace
+from bench.space import Choice, Dimension, LogUniform, SearchSpace, check_space_name
 from bench.tomlfile import load_toml
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class SpaceFile:
     alone: bool = False
 
     def __post_init__(self) -> None:
+        check_space_name(self.name)
         for name, spec in self.space.items():
             hyperparameters.find(name)
             if TIMES not in spec:

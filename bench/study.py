@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bench.metrics import DEFAULT, check_metrics, study_metrics
-from bench.space import SearchSpace
+from bench.space import SearchSpace, check_space_name
 
 EngineName = Literal["ray", "serial", "array", "virtual"]
 """`array`: each trial a job of its own, on a cluster."""
@@ -20,7 +20,7 @@ ENGINES: tuple[EngineName, ...] = ("ray", "serial", "virtual")
 
 MOST_ON_A_DEVICE = 16
 
-LEFT_OUT = ("simulation", "metrics", "trials_per_device")
+LEFT_OUT = ("simulation", "metrics", "trials_per_device", "space_name")
 """Fields of a study that are in its plain data only where they are not the default."""
 
 
@@ -91,7 +91,8 @@ class Study:
     fidelity. `devices`: held by an automated strategy; a serial one holds `devices_per_trial`. `seed`: parent of all.
     `strategy_file`: where a strategy of the user's own lies. `deepspeed`: a DeepSpeed configuration file. `simulation`:
     of a study in virtual time, and of no other. `metrics`: what is optimised, of which the winner is best by the first.
-    `trials_per_device`: so many share a device in the search; the final retrain has its own.
+    `trials_per_device`: so many share a device in the search; the final retrain has its own. `space_name`: of the space
+    that `space` was made with (None: the workload's own).
     """
 
     workload: str
@@ -115,6 +116,7 @@ class Study:
     simulation: Simulation | None = None
     metrics: tuple[str, ...] = DEFAULT
     trials_per_device: int = 1
+    space_name: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "epochs", "devices", "devices_per_trial", "trials_per_device"):
@@ -128,6 +130,8 @@ class Study:
             )
 
         check_metrics(self.metrics)
+        if self.space_name is not None:
+            check_space_name(self.space_name)
         if self.trials_per_device > 1 and (self.engine != "ray" or self.devices_per_trial > 1):
             raise ValueError(
                 f"{self.trials_per_device} trials cannot share a device: that is for Ray, and trials of one device"
@@ -168,6 +172,8 @@ class Study:
             data["metrics"] = list(self.metrics)
         if self.trials_per_device != 1:
             data["trials_per_device"] = self.trials_per_device
+        if self.space_name is not None:
+            data["space_name"] = self.space_name
         return data
 
     @classmethod

@@ -59,6 +59,7 @@ def _refuse_unknown_keys(path: Path, data: dict[str, Any], cls: Any, prefix: str
     hints = typing.get_type_hints(cls)
     for key, value in data.items():
         if key not in hints:
-            raise UserError(f"{path}: unknown key '{prefix}{key}'{did_you_mean(key, hints)}")
+            known = [*hints, *([] if prefix else ["schema_version"])]
+            raise UserError(f"{path}: unknown key '{prefix}{key}'{did_you_mean(key, known)}")
         if isinstance(value, dict) and dataclasses.is_dataclass(hints[key]):
             _refuse_unknown_keys(path, value, hints[key], f"{prefix}{key}.")

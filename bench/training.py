@@ -28,8 +28,9 @@ class TrainingTask:
     of the examples. `epochs`: of a trial. `processes`: that train one trial together, a device each; the batch size is
     that of each. `threads`: CPU threads a process. `cache`: a folder where what is the same for all trials (tokenised
     data, tokenizer) is kept under its checksum. `keep_checkpoints`: the newest so many of a trial stay on disk.
-    `own_stages`: each trial's configuration names its ZeRO stage. `samples`: a folder where each process writes its
-    memory over time (None: nobody looks at it).
+    `own_stages`: each trial's configuration names its ZeRO stage. `own_processes`: what a process held before a trial
+    must not be in the trial's memory. `samples`: a folder where each process writes its memory over time (None: nobody
+    looks at it).
     """
 
     workload: Workload
@@ -47,12 +48,13 @@ class TrainingTask:
     deepspeed: Path | None = None
     keep_checkpoints: int = 3
     own_stages: bool = False
+    own_processes: bool = False
     samples: Path | None = None
 
     @property
     def needs_own_process(self) -> bool:
-        """Whether each trial wants a process of its own: DeepSpeed leaves global state in one that it has used."""
-        return self.deepspeed is not None or self.own_stages
+        """Whether each trial wants a process of its own; DeepSpeed leaves global state in one that it has used."""
+        return self.deepspeed is not None or self.own_stages or self.own_processes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,13 +85,27 @@ def test_a_range_without_a_grid_has_its_middle_tried(tmp_path: Path) -> None:
         ("[space.lora_rank]\nchoice = []", "no values"),
         ("[space.lora_rank]\nchoice = [2, 2]", "repeat"),
         ("[space.lora_rank]\nchoice = [2]\ngrid = [4]", "the grid of lora_rank is"),
-        ("[space.lora_rank]\nchoice = 2", "mine.toml"),
+        ("[space.lora_rank]\nchoice = 2", "mine.toml: 'choice' of lora_rank is 2; give a list, such as [2]"),
+        ("[space.lr_scheduler]\nchoice = 'linear'", "'choice' of lr_scheduler is 'linear'; give a list, such as ['lin"),
+        ("[space.lr_scheduler]\nchoice = ['linear']\ngrid = 'linear'", "'grid' of lr_scheduler is 'linear'; give a l"),
+        ("[space.warmup_fraction]\nuniform = [0, 0.1]\ngrid = 0.1", "'grid' of warmup_fraction is 0.1; give a list"),
         ("[space.lora_rank]\nchoice = [[2]]", "mine.toml"),
         ("[space.lora_rank]\nvalues = [2]", "expected one of 'choice', 'log_uniform' and 'uniform'"),
         ("[space.warmup_fraction]\nuniform = [0, 1]", "warmup_fraction cannot be 1"),
         ("[space.warmup_fraction]\nuniform = [0.2, 0.1]", "lower < upper"),
-        ("[space.warmup_fraction]\nuniform = [0.2]", "mine.toml"),
-        ("[space.warmup_fraction]\nuniform = ['a', 'b']", "mine.toml"),
+        (
+            "[space.warmup_fraction]\nuniform = [0.2]",
+            "mine.toml: 'uniform' of warmup_fraction is [0.2]; give a list of",
+        ),
+        ("[space.warmup_fraction]\nuniform = [0, 0.1, 0.2]", "of two numbers, lower and upper"),
+        ("[space.warmup_fraction]\nuniform = 0.2", "'uniform' of warmup_fraction is 0.2; give a list of two numbers"),
+        ("[space.warmup_fraction]\nuniform = 'ab'", "'uniform' of warmup_fraction is 'ab'; give a list of two numbers"),
+        ("[space.warmup_fraction]\nuniform = ['a', 'b']", "is ['a', 'b']; give a list of two numbers"),
+        ("[space.warmup_fraction]\nlog_uniform = ['0.1', '0.2']", "'log_uniform' of warmup_fraction is ['0.1', '0.2']"),
+        ("[space.warmup_fraction]\nuniform = [false, true]", "is [False, True]; give a list of two numbers"),
+        ("[space.warmup_fraction]\nuniform = [" + "0.1, " * 1000 + "]", "…; give a list of two numbers"),
+        ("[space.max_grad_norm]\nlog_uniform = [0.0, 10.0]", "give a lower bound of more than 0"),
+        ("[space.max_grad_norm]\nlog_uniform = [3.0, 1.0]", "give a smaller lower or a larger upper bound"),
         ("[space.warmup_fraction]\nuniform = [0, 0.1]\ngrid = ['a']", "it must hold numbers"),
         ("[space.lora_rank]\nchoice = [1979-05-27]", "lora_rank cannot be datetime.date"),
         ("[space.lora_rank]\nchoice = [1" + "0" * 400 + "]", "mine.toml"),
@@ -104,7 +118,8 @@ def test_a_range_without_a_grid_has_its_middle_tried(tmp_path: Path) -> None:
         ("[space.lora_rank]\ntimes = 2", "needs a range of the workload's"),
         ("[space.learning_rate]\ntimes = [1e3, 1]", "0 < lower < upper"),
         ("[space]\nlora_rank = 3", "mine.toml"),
-        ("colour = 1", "unknown key 'colour'"),
+        ("colour = 1", "unknown key 'colour'; known: alone, name, schema_version, space, summary."),
+        ("schema_versoin = 1", "did you mean 'schema_version'?"),
         ("[space.lora_rank", "is not TOML"),
         ("x = " + "[" * 5000, "mine.toml"),
         ("# " + "x" * 70_000, "larger than the 65536 bytes"),
@@ -117,6 +132,14 @@ def test_a_file_that_makes_no_sense_is_refused_in_one_sentence(tmp_path: Path, t
     assert told in str(caught.value)
     assert "\n" not in str(caught.value).strip()
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["", " mine", "mine ", "a; recipe: b", "a\\nb", "\\u001b[31m", "x" * 61, "-x", "a/b"])
+def test_a_space_is_not_called_what_reports_cannot_show(tmp_path: Path, name: str) -> None:
+    head = f'schema_version = 1\nname = "{name}"\nsummary = "of a test"\n'
+    with pytest.raises(UserError, match="a search space cannot have the name") as caught:
+        load_space(written(tmp_path, "[space.lora_rank]\nchoice = [3]", head))
+    assert str(caught.value).isprintable()
 
 
 def test_names_and_paths_that_are_not_there() -> None:

@@ -11,11 +11,11 @@ from tests.builders import study
 
 
 def test_defaults_are_not_in_the_plain_data() -> None:
-    assert not {"metrics", "trials_per_device", "simulation"} & study("asha").to_dict().keys()
+    assert not {"metrics", "trials_per_device", "simulation", "space_name"} & study("asha").to_dict().keys()
     assert study("asha", metrics=("eval_loss",), trials_per_device=1).run_id() == study("asha").run_id()
 
 
-@pytest.mark.parametrize("changes", [{"metrics": ("samples_per_s",)}, {"trials_per_device": 4}])
+@pytest.mark.parametrize("changes", [{"metrics": ("samples_per_s",)}, {"trials_per_device": 4}, {"space_name": "lora"}])
 def test_what_is_asked_for_is_another_run_and_comes_back(changes: dict[str, Any]) -> None:
     asked = study("asha", **changes)
     assert asked.run_id() != study("asha").run_id()
@@ -27,6 +27,7 @@ def test_runs_of_other_metrics_do_not_compare_and_shared_devices_do() -> None:
     assert study("asha", metrics=("samples_per_s",)).comparison_key() != key
     assert study("asha", metrics=("eval_loss", "memory_mib")).comparison_key() != key
     assert study("asha", trials_per_device=4).comparison_key() == key
+    assert study("asha", space_name="lora").comparison_key() == key
 
 
 def test_trials_that_share_a_device_have_a_share_of_it() -> None:
@@ -44,6 +45,9 @@ def test_trials_that_share_a_device_have_a_share_of_it() -> None:
         ("asha", {"trials_per_device": 17}, "16 are allowed"),
         ("asha", {"trials_per_device": 2, "devices": 2, "devices_per_trial": 2}, "cannot share"),
         ("manual", {"trials_per_device": 2}, "cannot share"),
+        ("asha", {"space_name": ""}, "cannot have the name ''"),
+        ("asha", {"space_name": "<b>"}, "cannot have the name '<b>'"),
+        ("asha", {"space_name": 3}, "cannot have the name 3"),
     ],
 )
 def test_what_cannot_be_is_refused(strategy: str, changes: dict[str, Any], message: str) -> None:

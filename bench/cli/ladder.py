@@ -19,12 +19,24 @@ if TYPE_CHECKING:
     from bench.speed.record import Ladder
     from bench.speed.rungs import Rung
     from bench.speed.task import Asked
+    from bench.training import TrainingTask
 
 WORKLOADS = ("tiny-squad", "mid-squad")
 FOLDER = "speed"
 
 
-@click.command(epilog="Example: sweepmark ladder --workload tiny-squad --repeats 3")
+class _Ladder(click.Command):
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The rungs, which the recipes' files say, read only here; then the example."""
+        from bench.speed.rungs import ladder, listed
+
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"Rungs, in order of climbing: {listed(ladder())}.")
+        super().format_epilog(ctx, formatter)
+
+
+@click.command(cls=_Ladder, epilog="Example: sweepmark ladder --workload tiny-squad --repeats 3")
 @click.option(
     "--workload", "workloads", multiple=True, metavar="NAME", help=f"Repeatable. Default: {' and '.join(WORKLOADS)}."
 )
@@ -35,12 +47,11 @@ FOLDER = "speed"
 @click.option("--epochs", type=click.IntRange(min=1), default=2, show_default=True, help="Epochs of a trial.")
 @click.option("--examples", type=click.IntRange(min=1), help="Examples to train on. Default: the workload's.")
 @click.option("--repeats", type=click.IntRange(min=1), default=2, show_default=True, help="Trials of each rung.")
-@click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Only this one; repeatable. Default: all.")
+@click.option("--rung", "rungs", multiple=True, metavar="NAME", help="One of those below; repeatable. Default: all.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the first of the workload's.")
 @click.option("--learning-rate", type=float, help="Default: the first of the workload's grid.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for it. Default: results/speed/NAME.")
+@click.option("--out", type=click.Path(path_type=Path), help="New folder for it. Default: results/speed/NAME.")
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where they are.")
-@click.option("--fresh", is_flag=True, help="Measure again what was measured before.")
 @click.option("--show", metavar="PATH", type=click.Path(path_type=Path), help="Show one that was measured.")
 @click.option("--json", "as_json", is_flag=True, help="The tables as JSON.")
 def ladder(
@@ -57,21 +68,24 @@ def ladder(
     learning_rate: float | None,
     out: Path | None,
     results: Path,
-    fresh: bool,
     show: Path | None,
     as_json: bool,
 ) -> None:
     """What makes a trial fast, measured: from the published recipe to `fast`, a step at a time, side by side on one
-    device, with the share of its peak that each reaches. Exit status 1: losses differ that must be the same."""
+    device, with the share of its peak that each reaches. Exit status 1: losses differ that must be the same.
+
+    Every call measures anew and keeps what it finds in a folder of its own; --show shows it again.
+    """
     from bench.probe import probe_machine, require_profile
+    from bench.speed.folder import new_folder
     from bench.speed.record import load_ladder
     from bench.speed.rungs import chosen
     from bench.speed.rungs import ladder as every
-    from bench.speed.task import Asked, measured_name
+    from bench.speed.task import Asked, measured_name, task_of
 
     if show is not None:
         sys.exit(not _show([load_ladder(show)], as_json=as_json))
-    names = workloads or WORKLOADS
+    names = tuple(dict.fromkeys(workloads or WORKLOADS))
     if out is not None and len(names) > 1:
         raise UserError("--out is one folder: give one --workload, or drop it.")
     probe = probe_machine()
@@ -90,19 +104,22 @@ def ladder(
         )
         for name in names
     ]
-    folders = [out or results / FOLDER / measured_name(asked, hardware) for asked in every_asked]
-    for folder in folders:
-        if folder.exists() and not fresh:
-            raise UserError(f"{folder} exists: give --fresh to measure again, --out for another, or --show {folder}.")
-    found = [
-        _measured(asked, hardware, probe, climbed, repeats, folder, (results / "runs" / ".cache").absolute())
-        for asked, folder in zip(every_asked, folders, strict=True)
-    ]
+    tasks = [task_of(asked, hardware, (results / "runs" / ".cache").absolute()) for asked in every_asked]
+    found = []
+    for asked, task in zip(every_asked, tasks, strict=True):
+        with new_folder(out, results / FOLDER, measured_name(asked, hardware)) as folder:
+            found.append(_measured(asked, task, hardware, probe, climbed, repeats, folder))
     sys.exit(not _show(found, as_json=as_json))
 
 
 def _measured(
-    asked: Asked, profile: Profile, probe: Probe, rungs: list[Rung], repeats: int, folder: Path, cache: Path
+    asked: Asked,
+    task: TrainingTask,
+    profile: Profile,
+    probe: Probe,
+    rungs: list[Rung],
+    repeats: int,
+    folder: Path,
 ) -> Ladder:
     import time
 
@@ -111,10 +128,11 @@ def _measured(
     from bench.speed.page import write_page
     from bench.speed.record import Ladder
     from bench.speed.summary import TOLERANCE_NATS
-    from bench.speed.task import config_of, task_of
+    from bench.speed.task import config_of
 
-    task, config = task_of(asked, profile, cache), config_of(asked)
-    click.echo(f"Measuring {len(rungs)} rungs on {asked.workload}, {repeats} times each, into {folder}.", err=True)
+    config = config_of(asked)
+    times = "once" if repeats == 1 else f"{repeats} times"
+    click.echo(f"Measuring {len(rungs)} rungs on {asked.workload}, {times} each, into {folder}.", err=True)
     began_s, provenance = time.time(), collect() | {"probe": probe.to_dict()}
     measured = measure(task, config, rungs, repeats, _tell)
     inputs = measured.inputs

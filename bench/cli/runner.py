@@ -27,7 +27,7 @@ from bench.profile import Profile, load_profile
 from bench.record import Record, record_run
 from bench.run import EXIT_STALLED, Interrupted, plan_study, run_folder, run_study
 from bench.space import SearchSpace
-from bench.spacefile import overridden, trainable
+from bench.spacefile import load_space, overridden, trainable
 from bench.strategy import GridPlan, Strategy, load_strategy
 from bench.study import MOST_ON_A_DEVICE, EngineName, Study
 from bench.trials import RunState
@@ -110,7 +110,7 @@ class Runner:
                     raise UserError(
                         f"{option} cannot be had in virtual time: the curves (--curves) fix what is trained."
                     )
-            return self._virtual_study(
+            simulated_study = self._virtual_study(
                 strategy_name, seed=seed, profile=profile, workload=workload, samples=samples, epochs=epochs,
                 final_epochs=final_epochs, settings=dict(pair(text) for text in settings), devices=devices,
                 overrides={
@@ -120,6 +120,7 @@ class Runner:
                 **{name: others[name] for name in NAMES if name in others},
                 trial_devices=trial_devices, metrics=metrics,
             )  # fmt: skip
+            return replace(simulated_study, space_name=_space_name(space))
         if simulated:
             raise UserError(f"{simulated[0]} is for virtual time alone: add --engine virtual, or leave it out.")
         workload, recipe = workload or WORKLOAD, recipe or RECIPE
@@ -172,6 +173,7 @@ class Runner:
             deepspeed=str(deepspeed) if deepspeed else None,
             metrics=metrics,
             trials_per_device=trials_per_device,
+            space_name=_space_name(space),
         )
         if strategy.serial:  # its plan is made of nothing but the study, and says how many trials there are
             plan = plan_study(study, strategy)
@@ -258,7 +260,8 @@ class Runner:
     def baseline(self, study: Study, *, of: Study) -> Record:
         """The manual baseline of a study, `of`: found, or announced and run. Raises UserError, before anything runs,
         where the study's own strategy has no plan for it."""
-        if self.find_baseline(study) is None:
+        found = self.find_baseline(study)
+        if found is None:
             plan_study(of, load_strategy(of.strategy_file or of.strategy))
             if study.simulation is not None:
                 return self.run(study)
@@ -270,6 +273,8 @@ class Runner:
                 f"{study.samples} trials one after the other.",
                 err=True,
             )
+        elif replace(known := Study.from_dict(found.study), space_name=study.space_name) == study:
+            study = known  # the same run, whatever its space was called
         return self.run(study)
 
     def find_baseline(self, study: Study) -> Record | None:
@@ -349,6 +354,11 @@ class Runner:
         except Interrupted as reason:
             click.echo(f"{reason}. What was simulated up to then is in {folder}.", err=True)
             sys.exit(EXIT_STALLED)
+
+
+def _space_name(space: str | None) -> str | None:
+    """What the space asked for calls itself."""
+    return None if space is None else load_space(space).name
 
 
 def search_key(study: Study) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.stages.result import Stages, StagesStudy
 
 
-@click.command(epilog="Example: sweepmark stages --only plain --only zero3 --svg pictures")
+@click.command(epilog="Example: sweepmark stages --only plain --only zero3")
 @click.option("--workload", default="tiny-squad", show_default=True, metavar="NAME", help="See `sweepmark workloads`.")
 @click.option("--recipe", default="qa", show_default=True, metavar="NAME", help="How it is trained.")
 @click.option("--profile", metavar="NAME", help="Hardware profile. Default: this machine's own.")
@@ -37,15 +37,20 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Parent of all seeds.")
 @click.option("--model", type=click.Path(path_type=Path), help="Folder of a causal LM, instead of the workload's.")
 @click.option("--dataset", type=click.Path(path_type=Path), help="File in SQuAD's JSON, instead of the workload's.")
-@click.option("--only", multiple=True, metavar="NAME", help="This row: plain, zero1, zero2-offload-optimizer ...")
+@click.option("--only", multiple=True, metavar="NAME", help="This row: plain, zero1 to zero3 ...; repeatable.")
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where it goes.")
 @click.option("--submit", is_flag=True, help="On compute nodes, through a SLURM job.")
 @click.option("--nodes", type=click.IntRange(min=1), help="Nodes of each training; --submit. Default: 1.")
 @click.option("--site", type=click.Path(path_type=Path), help="Site file; --submit. Default: SWEEPMARK_SITE's.")
 @click.option("--time", "limit", metavar="TIME", help="Limit of the job, such as 04:00:00. Default: the site's.")
 @click.option("--wait", "wait_min", default=30.0, show_default=True, help="Minutes that SLURM has to start the job.")
-@click.option("--show", type=click.Path(path_type=Path), help="Measure nothing: show what a folder or file holds.")
-@click.option("--svg", type=click.Path(path_type=Path), help="Folder to write pictures of memory over time to.")
+@click.option(
+    "--show",
+    type=click.Path(path_type=Path),
+    metavar="NAME",
+    help="Measure nothing: show this one of RESULTS/stages, or any path.",
+)
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw memory over time in this folder too.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="The summary as CSV.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="The report as Markdown.")
@@ -79,11 +84,12 @@ def stages(
     """Measure what DeepSpeed's ZeRO stages cost, and say which to use: the same training without DeepSpeed and under
     stages 1, 2 and 3, each with and without offload to the CPU, one after the other on the same devices.
 
-    Every call measures anew and keeps what it finds in RESULTS/stages; --show shows it again.
+    Every call measures anew and keeps what it finds, with pictures of memory over time, in RESULTS/stages; --show shows
+    it again.
     """
     from bench.cli.output import show_report
     from bench.stages.report import report
-    from bench.stages.result import load
+    from bench.stages.result import find, load
 
     before = signal.signal(signal.SIGTERM, _end)  # so that processes and jobs are ended
     try:
@@ -97,7 +103,7 @@ def stages(
         if not submit and (given := _given({"--nodes": nodes, "--site": site, "--time": limit})):
             raise UserError(f"{given} is for jobs on a cluster alone: add --submit, or leave it out.")
         if show is not None:
-            found = load(show)
+            found = load(find(show, results))
         else:
             study = _study(
                 workload, recipe, profile, nodes=nodes or 1, node_devices=trial_devices, epochs=epochs,
@@ -108,10 +114,7 @@ def stages(
     finally:
         signal.signal(signal.SIGTERM, before)
     if svg is not None:
-        from bench.stages.picture import write
-
-        for path in write(found, svg):
-            click.echo(f"Memory over time is drawn in {path}.", err=True)
+        _draw(found, svg)
     show_report(report(found), as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
 
 
@@ -184,7 +187,7 @@ def _here(study: StagesStudy, results: Path) -> Stages:
         click.echo(said, err=True)
 
     found, folder, whole = measure_here(study, results, say=say)
-    click.echo(f"Kept in {os.path.relpath(folder)}: sweepmark stages --show {os.path.relpath(folder)}", err=True)
+    _kept(found, folder, results)
     if not whole:
         click.echo("Ended early: what was measured until then is kept.", err=True)
         sys.exit(130)
@@ -208,8 +211,25 @@ def _submitted(study: StagesStudy, results: Path, site: Path | None, limit: str 
         except ValueError as error:
             raise UserError(f"--time: {error}.") from None
     found, folder = measure_on_nodes(study, results, loaded, wait_s=60 * wait_min, say=say)
-    click.echo(f"Kept in {os.path.relpath(folder)}: sweepmark stages --show {os.path.relpath(folder)}", err=True)
+    _kept(found, folder, results)
     return found
+
+
+def _kept(found: Stages, folder: Path, results: Path) -> None:
+    """Says where it lies and how it is shown again, and draws its pictures beside it."""
+    from bench.cli.output import results_option
+    from bench.cli.runner import program
+
+    again = f"{program()} stages --show {folder.name}{results_option(results)}"
+    click.echo(f"Kept in {os.path.relpath(folder)}: {again}", err=True)
+    _draw(found, Path(os.path.relpath(folder)))
+
+
+def _draw(found: Stages, folder: Path) -> None:
+    from bench.stages.picture import write
+
+    for path in write(found, folder):
+        click.echo(f"Memory over time is drawn in {path}.", err=True)
 
 
 def _given(options: dict[str, object]) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.run import RESULTS
-from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.speed.startup import Startup
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
 @click.option("--examples", type=click.IntRange(min=1), help="Examples to train on. Default: the workload's.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Cold starts of each kind.")
 @click.option("--warm", type=click.IntRange(min=1), default=3, show_default=True, help="Warm ones after each.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for it. Default: results/speed/startup-NAME.")
+@click.option("--out", type=click.Path(path_type=Path), help="New folder for it. Default: results/speed/startup-NAME.")
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where they are.")
-@click.option("--fresh", is_flag=True, help="Measure again what was measured before.")
 @click.option("--show", metavar="PATH", type=click.Path(path_type=Path), help="Show one that was measured.")
 @click.option("--json", "as_json", is_flag=True, help="The tables as JSON.")
 def startup(
@@ -41,16 +39,19 @@ def startup(
     warm: int,
     out: Path | None,
     results: Path,
-    fresh: bool,
     show: Path | None,
     as_json: bool,
 ) -> None:
-    """What goes by between a granted device and a trial's first step, cold and warm, part by part."""
+    """What goes by between a granted device and a trial's first step, cold and warm, part by part.
+
+    Every call measures anew and keeps what it finds in a folder of its own; --show shows it again.
+    """
     from dataclasses import replace
 
     from bench.probe import probe_machine, require_profile
     from bench.progress import counter
     from bench.provenance import collect
+    from bench.speed.folder import new_folder
     from bench.speed.starts import imports_by_package, measure_starts
     from bench.speed.startup import Startup, load_startup, write_startup
     from bench.speed.task import Asked, config_of, measured_name, task_of
@@ -62,31 +63,30 @@ def startup(
     asked = Asked(workload=workload, train=examples, dataset=dataset, random_weights=random_weights)
     probe = probe_machine()
     hardware = require_profile(profile, probe)
-    folder = out or results / "speed" / f"startup-{measured_name(asked, hardware)}"
-    if folder.exists() and not fresh:
-        raise UserError(f"{folder} exists: give --fresh to measure again, --out for another, or --show {folder}.")
     import time
 
-    task = replace(task_of(asked, hardware, folder), recipe=load_recipe(recipe))
-    began_s, provenance = time.time(), collect() | {"probe": probe.to_dict()}
-    with counter("rounds of cold and warm starts") as on_done:
-        starts = measure_starts(task, config_of(asked), repeats, warm, on_done)
-    found = Startup(
-        name=folder.name,
-        workload=workload,
-        data=asked.data_words,
-        weights=asked.weights_words,
-        recipe=recipe,
-        profile=hardware.name,
-        threads=task.threads,
-        repeats=repeats,
-        measured_at_s=round(began_s, 3),
-        starts=tuple(starts),
-        imports_s=imports_by_package(),
-        provenance=provenance,
-    )
-    for path in write_startup(folder, found):
-        click.echo(f"Written: {path}", err=True)
+    cache = (results / "runs" / ".cache").absolute()
+    task = replace(task_of(asked, hardware, cache), recipe=load_recipe(recipe))
+    with new_folder(out, results / "speed", f"startup-{measured_name(asked, hardware)}") as folder:
+        began_s, provenance = time.time(), collect() | {"probe": probe.to_dict()}
+        with counter("rounds of cold and warm starts") as on_done:
+            starts = measure_starts(task, config_of(asked), repeats, warm, on_done)
+        found = Startup(
+            name=folder.name,
+            workload=workload,
+            data=asked.data_words,
+            weights=asked.weights_words,
+            recipe=recipe,
+            profile=hardware.name,
+            threads=task.threads,
+            repeats=repeats,
+            measured_at_s=round(began_s, 3),
+            starts=tuple(starts),
+            imports_s=imports_by_package(),
+            provenance=provenance,
+        )
+        for path in write_startup(folder, found):
+            click.echo(f"Written: {path}", err=True)
     _show(found, as_json=as_json)
 
 

@@ -19,6 +19,7 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
     said = {
         "workload": [s.workload for s in studies],
         "recipe": [s.recipe for s in studies],
+        **_spaces(studies),
         "data": [data_name(s) for s in studies],
         "profile": [s.profile for s in studies],
         "seed": [str(n) for n in sorted(s.seed for s in studies)],
@@ -34,6 +35,12 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
         *lines,
         f"On the profile {listed(cpu)} a device is one CPU core: device-minutes are core-minutes, no GPU-minutes.",
     )
+
+
+def _spaces(studies: Sequence[Study]) -> dict[str, list[str]]:
+    """What the search spaces are called, where any is not the workload's own."""
+    names = [s.space_name or "the workload's own" for s in studies]
+    return {"space": names} if any(s.space_name for s in studies) else {}
 
 
 def _optimised(studies: Sequence[Study]) -> list[str]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.hyperparameters import shown
-from bench.metrics import TRIAL_COST, study_metrics
+from bench.metrics import MEMORY, TRIAL_COST, study_metrics
 from bench.record import Record
 from bench.report.costs import startup_share
 from bench.report.entries import Entry
 from bench.report.keys import search_is_over
-from bench.report.wording import count, listed, some
+from bench.report.wording import count, kind_of_device, listed, some
 from bench.workload import load_recipe
 
 SEEDS_FOR_A_CLAIM = 5
@@ -182,13 +182,23 @@ def _about_recipe(name: str) -> list[str]:
 
 
 def _metric_warnings(record: Record) -> list[str]:
-    """What workers that train trial after trial do to some metrics."""
+    """What Ray's workers, and trials beside each other, do to some metrics."""
     names = study_metrics(record.study)
     found: list[str] = []
     if record.study["engine"] != "ray":
         return found
     if TRIAL_COST in names:
         found.append(f"{TRIAL_COST} holds the imports of a worker's process in the first trial of each worker.")
+    if MEMORY in names and kind_of_device(str(record.study["profile"])) == "cpu":
+        found.append(f"{MEMORY} holds Ray's own part of a worker's process, which the grid's processes are without.")
+    beside = int(record.study["devices"]) // int(record.study["devices_per_trial"])
+    beside *= int(record.study.get("trials_per_device", 1))
+    found += [
+        f"{name} was measured with up to {beside} trials beside each other, which slow each other down where they "
+        "share a machine; the grid's had it to themselves (one slot, as by --devices 1, measures alone)."
+        for name in names
+        if name in ("samples_per_s", "tokens_per_s") and beside > 1
+    ]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.speed.folder import document_link
 from bench.speed.pictures import bars_svg, curves_svg
 from bench.speed.record import Ladder, write_ladder
 from bench.speed.summary import Row, rows
@@ -18,14 +19,15 @@ def write_page(folder: Path, ladder: Ladder) -> list[Path]:
     """The ladder with its page and pictures; the same ladder gives the same bytes. Raises UserError where they cannot
     be written."""
     found = rows(ladder)
-    files = {PAGE: page(ladder, found)}
+    files = {PAGE: page(ladder, found, folder)}
     if any(row.device_min for row in found):
         files |= {BARS: bars_svg(ladder, found), CURVES: curves_svg(ladder, found)}
     write_ladder(folder, files, ladder)
     return [folder / name for name in files]
 
 
-def page(ladder: Ladder, found: list[Row]) -> str:
+def page(ladder: Ladder, found: list[Row], folder: Path) -> str:
+    """In Markdown, as it is to lie in that folder."""
     shape, settings = ladder.shape, ", ".join(f"{name} {value:g}" for name, value in ladder.config.items())
     lengths = found[0].rung.train_tokens / ladder.examples["train"] if found else 0.0
     facts = (
@@ -42,7 +44,7 @@ def page(ladder: Ladder, found: list[Row]) -> str:
         f"# Ladder: {escape_markdown(ladder.name)}",
         "",
         "From the published recipe to `fast`, step by step: each rung is a real trial in a process of its own, on one",
-        "device. [docs/speed.md](../../../docs/speed.md) says how it is measured and what the shares mean.",
+        f"device. {document_link(folder)} says how it is measured and what the shares mean.",
         "",
         *(f"- **{name}**: {escape_markdown(text)}" for name, text in facts),
         "",

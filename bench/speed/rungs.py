@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 
-from bench.errors import unknown
+from bench.errors import UserError
 from bench.workload import Computation, Recipe, load_recipe
 
 PUBLISHED = "workshop"
 """The rung, and the recipe, that the ladder begins with. Its objective is another: its losses compare with no other."""
 REFERENCE = "correct objective"
-"""The rung that speed-ups and losses are held against."""
+"""The first rung whose losses compare; see `bench.speed.summary.reference`."""
 
 SHARDED = "zero3"
 """The DeepSpeed configuration of the published recipe."""
@@ -32,13 +32,20 @@ are not here come last."""
 @dataclass(frozen=True, kw_only=True)
 class Rung:
     """`change`: what is otherwise than on the rung before, in a sentence. `deepspeed`: the name of a shipped
-    configuration (None: the plain Trainer). `comparable`: its losses must equal those of all comparable rungs."""
+    configuration (None: the plain Trainer). `comparable`: its losses must equal those of all comparable rungs.
+    `also`: the recipes that it is, other names of it."""
 
     name: str
     change: str
     recipe: Recipe
     deepspeed: str | None = None
     comparable: bool = True
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> str:
+        """All its names, for people."""
+        return self.name + (f" (or {', '.join(self.also)})" if self.also else "")
 
 
 def ladder(fast: Recipe | None = None) -> list[Rung]:
@@ -67,7 +74,12 @@ def ladder(fast: Recipe | None = None) -> list[Rung]:
             deepspeed=SHARDED,
         ),
         Rung(name="no sharding", change="Without DeepSpeed: the model fits on one device.", recipe=padded),
-        Rung(name="padded to longest", change="Batches padded to their longest sequence: the recipe qa.", recipe=qa),
+        Rung(
+            name="padded to longest",
+            change="Batches padded to their longest sequence: the recipe qa.",
+            recipe=qa,
+            also=("qa",),
+        ),
     ]
     computation = qa.computation
     names = [field.name for field in fields(Computation)]
@@ -78,14 +90,20 @@ def ladder(fast: Recipe | None = None) -> list[Rung]:
         computation = replace(computation, **{field: value})
         name, change = _STEPS.get(field, (f"{field} {value}", f"Computed with {field} {value}."))
         rungs.append(Rung(name=name, change=change, recipe=replace(qa, computation=computation)))
-    rungs[-1] = replace(rungs[-1], recipe=fast, change=f"{rungs[-1].change[:-1]}: the recipe fast.")
+    last = rungs[-1]
+    rungs[-1] = replace(last, recipe=fast, change=f"{last.change[:-1]}: the recipe fast.", also=(*last.also, "fast"))
     return rungs
 
 
 def chosen(rungs: list[Rung], names: Collection[str]) -> list[Rung]:
     """Those of these names, in the ladder's order; all where none is named. Raises UserError on an unknown name."""
-    known = [rung.name for rung in rungs]
+    known = {name for rung in rungs for name in (rung.name, *rung.also)}
     for name in names:
         if name not in known:
-            raise unknown("rung", name, known)
-    return [rung for rung in rungs if rung.name in names or not names]
+            raise UserError(f"There is no rung '{name}': give, in order of climbing, {listed(rungs)}.")
+    return [rung for rung in rungs if not names or not {rung.name, *rung.also}.isdisjoint(names)]
+
+
+def listed(rungs: list[Rung]) -> str:
+    """Their names, in order of climbing."""
+    return ", ".join(rung.names for rung in rungs)

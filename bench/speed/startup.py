@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.files import write_together
+from bench.speed.folder import document_link
 from bench.tables import Cell, Column, Table, escape_markdown
 from bench.training import FIRST_STEP
 
@@ -160,7 +161,7 @@ def write_startup(folder: Path, found: Startup) -> list[Path]:
     plain = _adapter().dump_python(found, mode="json")
     files = {
         STARTUP_NAME: json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1) + "\n",
-        PAGE: page(found),
+        PAGE: page(found, folder),
         PICTURE: stacked_svg(rows, found.parts(), f"Start-up: {found.workload}"),
     }
     try:
@@ -171,14 +172,15 @@ def write_startup(folder: Path, found: Startup) -> list[Path]:
     return [folder / name for name in files]
 
 
-def page(found: Startup) -> str:
+def page(found: Startup, folder: Path) -> str:
+    """In Markdown, as it is to lie in that folder."""
     when = f"{datetime.fromtimestamp(found.measured_at_s, UTC):%Y-%m-%d}"
     told = f"{found.workload} ({found.data}; {found.weights}) under {found.recipe}, profile {found.profile}, {when}."
     lines = [
         f"# Start-up: {escape_markdown(found.name)}",
         "",
         escape_markdown(told),
-        "[docs/speed.md](../../../docs/speed.md) says how it is measured.",
+        f"{document_link(folder)} says how it is measured.",
         "",
         startup_table(found).to_markdown(),
         f"![Seconds until the first step, by part, of each kind of start]({PICTURE})",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
 from bench.speed.record import EpochSpeed, Ladder, RungSpeed, TrialSpeed
-from bench.speed.rungs import PUBLISHED, REFERENCE
+from bench.speed.rungs import PUBLISHED
 
 TOLERANCE_NATS = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 2e-2}
 """By which the losses of comparable rungs may differ: rounding that grows over the steps of a trial."""
@@ -55,14 +55,21 @@ class Row:
 
 
 def rows(ladder: Ladder) -> list[Row]:
-    named = {rung.name: rung for rung in ladder.rungs}
-    reference, published = named.get(REFERENCE), named.get(PUBLISHED)
-    return [_row(ladder, rung, reference, published) for rung in ladder.rungs]
+    base = reference(ladder.rungs)
+    published = next((rung for rung in ladder.rungs if rung.name == PUBLISHED), None)
+    return [_row(ladder, rung, base, published) for rung in ladder.rungs]
+
+
+def reference(rungs: Iterable[RungSpeed]) -> RungSpeed | None:
+    """The rung that speed-ups and losses are held against: the first comparable one with a trial that came to its end.
+    None where there is none."""
+    return next((rung for rung in rungs if rung.comparable and rung.completed), None)
 
 
 def largest_difference(found: list[Row]) -> float | None:
     """The largest difference of any comparable rung; None where there are no two."""
-    known = [row.difference for row in found if row.difference is not None and row.rung.name != REFERENCE]
+    base = reference(row.rung for row in found)
+    known = [row.difference for row in found if row.difference is not None and row.rung is not base]
     return max(known, default=None)
 
 
@@ -76,7 +83,7 @@ def device_min(trial: TrialSpeed) -> float:
     return sum(epoch.train_s + epoch.eval_s + epoch.checkpoint_s for epoch in trial.epochs) / 60
 
 
-def _row(ladder: Ladder, rung: RungSpeed, reference: RungSpeed | None, published: RungSpeed | None) -> Row:
+def _row(ladder: Ladder, rung: RungSpeed, base: RungSpeed | None, published: RungSpeed | None) -> Row:
     done = rung.completed
     epochs_per_s = _median(done, lambda trial: _rate(trial, "train_s"))
     evals_per_s = _median(done, lambda trial: _rate(trial, "eval_s"))
@@ -99,10 +106,10 @@ def _row(ladder: Ladder, rung: RungSpeed, reference: RungSpeed | None, published
         host_memory_mib=max((e.host_memory_mib for t in done for e in t.epochs), default=None),
         startup_s=_median(done, lambda trial: trial.startup_s or math.nan),
         device_min=Spread.of([device_min(trial) for trial in done]),
-        speed_up=_speed_up(reference, rung),
+        speed_up=_speed_up(base, rung),
         over_published=_speed_up(published, rung),
         eval_losses=tuple(epoch.eval_loss for epoch in losses),
-        difference=_difference(reference, rung),
+        difference=_difference(base, rung),
     )
 
 
@@ -130,13 +137,13 @@ def _speed_up(base: RungSpeed | None, rung: RungSpeed) -> Spread | None:
     return Spread.of([device_min(one) / device_min(own) for one, own in pairs if device_min(own)])
 
 
-def _difference(reference: RungSpeed | None, rung: RungSpeed) -> float | None:
+def _difference(base: RungSpeed | None, rung: RungSpeed) -> float | None:
     if not rung.comparable:
         return None
     return max(
         (
             abs(ours.eval_loss - theirs.eval_loss)
-            for one, own in _by_repeat(reference, rung)
+            for one, own in _by_repeat(base, rung)
             for theirs, ours in zip(one.epochs, own.epochs, strict=True)
         ),
         default=None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.speed.record import Ladder
-from bench.speed.rungs import PUBLISHED, REFERENCE
-from bench.speed.summary import Row, Spread, largest_difference
+from bench.speed.rungs import PUBLISHED
+from bench.speed.summary import Row, Spread, largest_difference, reference
 from bench.tables import Cell, Column, Missing, Table
 
 
@@ -31,11 +33,16 @@ def speed_table(ladder: Ladder, found: list[Row]) -> Table:
         Column(key="over_published_shown", header="over published"),
         *_spread_columns("over_published"),
     )
+    cells = tuple(_cells(row) for row in found)
     return Table(
         name="ladder",
         title=f"From the published recipe to fast: {ladder.workload}, {_count(ladder.epochs, 'epoch')} a trial",
-        columns=columns,
-        rows=tuple(_cells(row) for row in found),
+        # What no rung has is left out, but for machines.
+        columns=tuple(
+            column if any(row[at] is not None for row in cells) else replace(column, data_only=True)
+            for at, column in enumerate(columns)
+        ),
+        rows=cells,
         notes=notes(ladder, found),
     )
 
@@ -68,15 +75,19 @@ def notes(ladder: Ladder, found: list[Row]) -> tuple[str, ...]:
     said = [
         f"Each rung has the changes of those above it. Medians of {_count(ladder.repeats, 'repeat')}, all rungs in turn"
         + (", with the lowest and the highest in brackets." if ladder.repeats > 1 else ": without any spread."),
-        "Rates and shares are of training steps without a trial's first epoch; tokens are without padding; "
+        f"Rates and shares are of training steps {_which(ladder)}; tokens are without padding; "
         f"{minutes(ladder)} are of training, evaluation and checkpoints, start-up apart.",
         f"Shares: the FLOPs that the objective needs, over the profile's peak ({ladder.declared_peak_tflops:.3g} TFLOPS"
         f"{'' if gpu else ', which no core reaches'}) and over what a large matrix product reached in the same run "
         f"({max(ladder.measured_peak_tflops):.3g} TFLOPS); computed share: the FLOPs that were computed, over that.",
-        f"Speed-up: {minutes(ladder)} a trial of '{REFERENCE}' over the rung's own; over published: the same of "
-        f"'{PUBLISHED}', which trains another objective.",
     ]
+    said += _bases(ladder, found)
     if not gpu:
+        if len({row.rung.settings.get("checkpoints") for row in found} - {None}) > 1:
+            said.append(
+                "Where checkpoints are written aside, evaluation looks slower than it is if the two share a core: the "
+                "checkpoint is written meanwhile."
+            )
         said.append("A device here is a CPU core: nothing of this says what a GPU does.")
     said += [
         f"{row.rung.name}: {trial.state} in repeat {trial.repeat + 1}: {trial.detail}"
@@ -95,14 +106,35 @@ def agrees(ladder: Ladder, found: list[Row]) -> bool | None:
 
 def agreement(ladder: Ladder, found: list[Row]) -> str:
     """The same in words."""
-    largest = largest_difference(found)
-    if largest is None:
+    largest, base = largest_difference(found), reference(row.rung for row in found)
+    if largest is None or base is None:
         return "No two rungs of the same objective were measured: there is nothing to compare."
     within = "within" if largest <= ladder.tolerance else "BEYOND"
-    return (
-        f"The losses of all rungs from '{REFERENCE}' on differ by {largest:.1e} nats at most, {within} the tolerance "
-        f"of {ladder.tolerance:g}. The loss of '{PUBLISHED}' is of another objective: it compares with none of them."
+    said = (
+        f"The losses of all rungs from '{base.name}' on differ by {largest:.1e} nats at most, {within} the tolerance "
+        f"of {ladder.tolerance:g}."
     )
+    if all(row.rung.comparable for row in found):
+        return said
+    return f"{said} The loss of '{PUBLISHED}' is of another objective: it compares with none of them."
+
+
+def _which(ladder: Ladder) -> str:
+    """What epochs rates are taken of; see `bench.speed.summary.steady`."""
+    if ladder.epochs > 1:
+        return "without a trial's first epoch"
+    return "of a trial's only epoch, with what happens once"
+
+
+def _bases(ladder: Ladder, found: list[Row]) -> list[str]:
+    """What speed-ups are held against."""
+    base = reference(row.rung for row in found)
+    if base is None:
+        return []
+    said = f"Speed-up: {minutes(ladder)} a trial of '{base.name}' over the rung's own"
+    if any(row.over_published for row in found):
+        said += f"; over published: the same of '{PUBLISHED}', which trains another objective"
+    return [f"{said}."]
 
 
 def _cells(row: Row) -> tuple[Cell, ...]:

@@ -40,11 +40,13 @@ def measure_here(
             TemporaryDirectory(prefix=".training-", dir=folder) as work,
         ):
             on_done(0, len(rows))
-            for row in measure(task, configuration(study), inputs, rows, folder=Path(work) / "row"):
-                found = replace(found, rows=(*found.rows, row))
-                save(found, folder / FILE_NAME)
-                say(told(row))
-                on_done(len(found.rows), len(rows))
+            for number, sharding in enumerate(rows, 1):
+                say(begins(sharding.name, number, len(rows)))
+                for row in measure(task, configuration(study), inputs, [sharding], folder=Path(work) / "row"):
+                    found = replace(found, rows=(*found.rows, row))
+                    save(found, folder / FILE_NAME)
+                    say(told(row))
+                    on_done(len(found.rows), len(rows))
     except KeyboardInterrupt:
         if found.rows:
             return found, folder, False
@@ -72,6 +74,11 @@ def make_folder(results: Path, study: StagesStudy) -> Path:
     except OSError as error:
         raise UserError(f"Cannot write in {results} ({error.strerror}): name another folder with --results.") from None
     return folder
+
+
+def begins(name: str, number: int, of: int) -> str:
+    """A row in a line, as it is begun."""
+    return f"Training {name} ({number} of {of}) ..."
 
 
 def told(row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.report.model import Report
 from bench.stages.agreement import agreement
@@ -24,7 +25,7 @@ def report(found: Stages) -> Report:
     where = f"{study.processes} {devices}" + (f" on {study.nodes} nodes" if study.nodes > 1 else "")
     return Report(
         title=f"DeepSpeed's stages: {study.workload} ({study.recipe}) on {where} of profile {study.profile}",
-        tables=(_summary(rows, study.epochs), _memory(found), _costs(rows)),
+        tables=tuple(map(_known, (_summary(rows, study.epochs), _memory(found), _costs(rows)))),
         warnings=_warnings(found),
         comparison=tuple(([str(agreed)] if agreed is not None else []) + list(advice.reasons)),
         csv_table="summary",
@@ -37,6 +38,9 @@ def _head(found: Stages) -> tuple[str, ...]:
     study, inputs = found.study, found.inputs
     per = "" if study.processes == 1 else " a device"
     epochs = "1 epoch" if study.epochs == 1 else f"{study.epochs} epochs"
+    steps = {row.steps_per_epoch for row in found.rows}
+    if len(steps) == 1:
+        epochs += f" of {steps.pop():,d} steps"
     return (
         f"{inputs.parameters:,} parameters in {study.precision}; {inputs.train} examples to train on, "
         f"{inputs.validation} to evaluate; batch {study.batch_size}{per}, learning rate {study.learning_rate:g}, "
@@ -58,6 +62,12 @@ def _warnings(found: Stages) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _known(table: Table) -> Table:
+    """For people without the columns of which no row has a value; CSV and JSON keep them."""
+    empty = {c.key for c in table.columns if table.rows and all(cell is None for cell in table.column(c.key))}
+    return replace(table, columns=tuple(replace(c, data_only=c.data_only or c.key in empty) for c in table.columns))
+
+
 def _summary(rows: Sequence[Row], epochs: int) -> Table:
     columns = (
         _NAME,
@@ -65,7 +75,12 @@ def _summary(rows: Sequence[Row], epochs: int) -> Table:
         *(Column(key=f"eval_loss_{n}", header=f"Eval loss, epoch {n}", spec=".4f") for n in range(1, epochs + 1)),
         Column(key="train_samples_per_s", header="Train samples/s", spec=",.1f"),
         Column(key="eval_samples_per_s", header="Eval samples/s", spec=",.1f"),
-        Column(key="steps_per_epoch", header="Steps an epoch", spec=",d"),
+        Column(
+            key="steps_per_epoch",
+            header="Steps an epoch",
+            spec=",d",
+            data_only=len({row.steps_per_epoch for row in rows}) == 1,  # the head says it
+        ),
     )
     return Table(
         name="summary",
@@ -121,6 +136,8 @@ def _memory(found: Stages) -> Table:
         )
         for row in found.rows
     )
+    host = "Host: of all the training's processes together, libraries included. Means are from the first step on."
+    devices = "Allocated (in tensors), reserved (by PyTorch) and used (by anybody): of the fullest device. "
     return Table(
         name="memory",
         title="Memory",
@@ -129,8 +146,7 @@ def _memory(found: Stages) -> Table:
         notes=(
             "State: what weights, gradients and optimiser state of a process take by ZeRO's arithmetic, 16 bytes a "
             f"parameter before they are shared out ({SOURCE}); activations, buffers and libraries are not in it.",
-            "Allocated (in tensors), reserved (by PyTorch) and used (by anybody): of the fullest device. Host: of all "
-            "the training's processes together, libraries included. Means are from the first step on.",
+            devices + host if gpu else host,
         ),
     )
 
@@ -142,9 +158,11 @@ def _costs(rows: Sequence[Row]) -> Table:
         Column(key="tokens_per_s", header="Tokens/s", spec=",.0f"),
         Column(key="startup_s", header="Start-up", unit="s", spec=",.1f"),
         Column(key="wall_s", header="Whole training", unit="s", spec=",.1f"),
-        Column(key="device_min", header="Device-minutes", spec=",.2f"),
+        Column(key="device_min", header="Devices held", unit="device-min", spec=",.2f"),
         Column(key="energy_j", header="Energy", unit="J", spec=",.0f"),
     )
+    counted = any(row.energy_j is not None for row in rows)
+    energy = "Energy: of the whole devices, by NVML's count." if counted else "Nothing here counts energy."
     return Table(
         name="costs",
         title="Time and energy",
@@ -152,9 +170,7 @@ def _costs(rows: Sequence[Row]) -> Table:
         rows=tuple(
             (row.name, row.state, _tokens(row), row.startup_s, row.wall_s, row.device_min, row.energy_j) for row in rows
         ),
-        notes=(
-            "Start-up: from the processes' start to the first step. Energy: of the whole devices, by NVML's count.",
-        ),
+        notes=(f"Start-up: from the processes' start to the first step. {energy}",),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.errors import UserError
+from bench.errors import UserError, did_you_mean
 from bench.events import State
 from bench.files import write_together
 from bench.training import Device, Precision
@@ -167,6 +167,17 @@ def save(found: Stages, path: Path) -> None:
     """Writes the file whole. Raises UserError."""
     text = json.dumps(asdict(found), allow_nan=False, indent=1, sort_keys=True)
     write_together({path: (text + "\n").encode()})
+
+
+def find(path: Path, results: Path) -> Path:
+    """A file or folder as it is given, or the folder under the results that is called so. Raises UserError where a mere
+    name is neither."""
+    if path.exists() or len(path.parts) > 1:
+        return path
+    names = [file.parent.name for file in (results / FOLDER).glob(f"*/{FILE_NAME}")]
+    if path.name not in names:
+        raise UserError(f"There is no measurement '{path}' in {results / FOLDER}{did_you_mean(path.name, names)}")
+    return results / FOLDER / path.name
 
 
 def load(path: Path) -> Stages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError
 from bench.hyperparameters import Value
 from bench.profile import load_profile
 from bench.seeds import child_seed
@@ -54,7 +54,7 @@ def chosen(only: tuple[str, ...]) -> tuple[Sharding, ...]:
     names = [sharding.name for sharding in every]
     for name in only:
         if name not in names:
-            raise UserError(f"--only {name} names no row{did_you_mean(name, names)}")
+            raise UserError(f"--only {name} names no row: the rows are {', '.join(names)}.")
     return tuple(sharding for sharding in every if not only or sharding.name in only)
 
 

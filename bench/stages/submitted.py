@@ -16,7 +16,7 @@ from bench.errors import UserError
 from bench.files import write_together
 from bench.profile import load_profile
 from bench.stages.gathering import Gathering, Plan
-from bench.stages.here import make_folder, told
+from bench.stages.here import begins, make_folder, told
 from bench.stages.result import FILE_NAME, SCHEMA_VERSION, Stages, StagesStudy, save
 from bench.stages.setup import chosen
 
@@ -97,7 +97,7 @@ class _Watch:
     ) -> None:
         self.found: Stages | None = None
         self._gathering, self._study, self._path, self._say = gathering, study, path, say
-        self._rows = len(chosen(study.only))
+        self._names = [row.name for row in chosen(study.only)]
         self._deadline_s = time.monotonic() + wait_s
         self._grace_s = grace_s
         self._ended_s: float | None = None
@@ -108,7 +108,7 @@ class _Watch:
 
     @property
     def complete(self) -> bool:
-        return self.found is not None and len(self.found.rows) == self._rows
+        return self.found is not None and len(self.found.rows) == len(self._names)
 
     def over(self, job: str) -> bool | None:
         """None as long as something may still come."""
@@ -143,10 +143,18 @@ class _Watch:
                 rows=(),
             )
             self._tell("The nodes have read model and data")
+            self._announce(0)
         while self.found is not None and (row := self._gathering.row(len(self.found.rows))) is not None:
             self.found = replace(self.found, rows=(*self.found.rows, row))
             save(self.found, self._path)
-            self._tell(f"{len(self.found.rows)} of {self._rows}: {told(row)}")
+            done = len(self.found.rows)
+            self._tell(f"{done} of {len(self._names)}: {told(row)}")
+            self._announce(done)
+
+    def _announce(self, done: int) -> None:
+        """The row after those that are done, where there is one."""
+        if done < len(self._names):
+            self._tell(begins(self._names[done], done + 1, len(self._names)))
 
     def _ask(self, job: str, now_s: float) -> None:
         found = slurm.states([job])

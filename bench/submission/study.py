@@ -43,6 +43,7 @@ class _StudyData:
     simulation: Simulation | None = None
     metrics: list[str] = field(default_factory=lambda: list(DEFAULT))
     trials_per_device: int = 1
+    space_name: str | None = None
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 

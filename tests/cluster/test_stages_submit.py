@@ -41,7 +41,7 @@ def test_two_nodes_measure_together(idle: Cluster, tmp_path: Path, site: Path) -
     assert done.returncode == 0, done.stderr
     assert "2 of 2: zero3" in done.stderr
     (folder,) = (tmp_path / "stages").iterdir()
-    assert [path.name for path in folder.iterdir()] == ["stages.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["memory-host.svg", "stages.json"]
     found = load(folder)
     assert [(row.name, row.state, row.steps_per_epoch) for row in found.rows] == [
         ("plain", "completed", 32), ("zero3", "completed", 32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -10,9 +11,12 @@ from bench.engines.replay import recorded_results
 from bench.errors import UserError
 from bench.events import EpochFinished, SearchFinished
 from bench.objectives import Objectives
+from bench.profile import load_profile
+from bench.run import training_task
 from bench.simulate import virtual_study as from_curves
 from bench.strategy import load_strategy
 from bench.trials import fold
+from tests.builders import study
 from tests.engines.simulated import CURVES, simulated, virtual_study
 
 
@@ -81,3 +85,12 @@ def test_a_faster_device_has_more_samples_a_second() -> None:
     (slow,), (fast,) = ([e.samples_per_s for e in told if isinstance(e, EpochFinished)] for told in (once, twice))
     assert slow is not None
     assert fast == 2 * slow
+
+
+def test_a_trial_whose_memory_counts_has_a_process_of_its_own(tmp_path: Path) -> None:
+    def own(profile: str, *metrics: str) -> bool:
+        return training_task(study("random", metrics=metrics), load_profile(profile), tmp_path).needs_own_process
+
+    assert own("cpu", "eval_loss", "memory_mib")
+    assert not own("cpu", "samples_per_s")
+    assert not own("a100", "memory_mib"), "a GPU's memory is the trial's own"

@@ -122,10 +122,14 @@ def test_a_run_of_another_metric_is_on_no_board() -> None:
 
 
 def test_what_reused_workers_do_to_a_metric_is_said() -> None:
-    def said(metric: str, **changes: str) -> list[str]:
+    def said(metric: str, **changes: str | int) -> list[str]:
         run = record("asha", metrics=(metric,))
         return [w for w in run_warnings(replace(run, study=run.study | changes)) if w.startswith(metric)]
 
     assert said("trial_device_min")
     assert not said("trial_device_min", engine="serial")
-    assert not said("samples_per_s", profile="cpu")
+    assert said("memory_mib", profile="cpu")
+    assert not said("memory_mib", profile="a100"), "a GPU's memory is the trial's own"
+    assert not said("memory_mib", profile="cpu", engine="serial")
+    assert "up to 2 trials" in said("samples_per_s", devices=2, devices_per_trial=1)[0]
+    assert not said("samples_per_s", devices=1, devices_per_trial=1)

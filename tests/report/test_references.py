@@ -171,6 +171,13 @@ def test_the_head_says_under_which_conditions() -> None:
     assert "data: squad.json" in compare([record(WORSE, dataset="/data/squad.json")]).head[0]
 
 
+def test_the_head_names_the_search_space_where_it_is_not_the_workloads_own() -> None:
+    named = record(WORSE, space_name="lora")
+    assert "; recipe: qa; space: lora; data: " in report_run(named, None).head[0]
+    both = compare([named, record(WORSE, "bohb")]).head[0]
+    assert "; space: lora and the workload's own; data: " in both
+
+
 def test_labels_hold_what_tells_runs_apart_and_the_same_of_all() -> None:
     runs = [record(WORSE), record(BETTER, "bohb"), record(BETTER, "bohb", seed=1, samples=6, epochs=2)]
     assert [e.label for e in entries(runs)] == [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from bench.errors import UserError
-from bench.speed.rungs import PUBLISHED, REFERENCE, SHARDED, chosen, ladder
+from bench.speed.rungs import PUBLISHED, REFERENCE, SHARDED, chosen, ladder, listed
 from bench.workload import Computation, load_recipe
 from bench.zero import deepspeed_file
 
@@ -46,5 +47,23 @@ def test_some_of_them() -> None:
     rungs = ladder()
     assert chosen(rungs, []) == rungs
     assert [rung.name for rung in chosen(rungs, ["no sharding", PUBLISHED])] == [PUBLISHED, "no sharding"]
-    with pytest.raises(UserError, match="did you mean 'no sharding'"):
+    with pytest.raises(
+        UserError, match=r"no rung 'no shard': give, in order of climbing, workshop, correct objective, "
+    ):
         chosen(rungs, ["no shard"])
+
+
+def test_rungs_answer_to_the_recipes_that_they_are() -> None:
+    rungs = ladder()
+    assert [rung.recipe for rung in chosen(rungs, ["fast", "qa"])] == [load_recipe("qa"), load_recipe("fast")]
+    assert chosen(rungs, ["qa", "padded to longest"]) == [rungs[3]]
+    assert listed(rungs).endswith(f"{rungs[-1].name} (or fast)")
+    same = ladder(replace(load_recipe("fast"), computation=load_recipe("qa").computation))
+    assert same[-1].also == ("qa", "fast")
+
+
+def test_the_document_lists_them_all() -> None:
+    text = Path("docs/speed.md").read_text()
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ") and " | " in line]
+    names = [rung.name for rung in ladder()]
+    assert [row for row in rows if row in names] == names

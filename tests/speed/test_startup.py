@@ -129,5 +129,5 @@ def test_measured_for_real(tmp_path: Path) -> None:
     assert found.imports_s["torch"] > 0
     assert "pandas" not in found.imports_s
     assert json.loads(done.stdout)["name"] == "out"
-    with pytest.raises(UserError, match="--fresh"):
+    with pytest.raises(UserError, match="exists: give a folder that does not"):
         CliRunner().invoke(startup, arguments, catch_exceptions=False)

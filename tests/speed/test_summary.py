@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -37,8 +37,45 @@ def test_numbers_by_hand() -> None:
 
 
 def test_one_epoch_is_all_there_is() -> None:
-    (row,) = rows(a_ladder(rung(REFERENCE, trial(0, (4.0,), (3.0,))), epochs=1, repeats=1))
+    ladder = a_ladder(rung(REFERENCE, trial(0, (4.0,), (3.0,))), epochs=1, repeats=1)
+    (row,) = rows(ladder)
     assert row.train_per_s == pytest.approx(25)
+    assert not any("without a trial's first epoch" in note for note in speed_table(ladder, [row]).notes)
+
+
+def test_the_first_comparable_rung_is_the_reference_and_named() -> None:
+    """Without the one that usually is, and where it never came to its end."""
+    published, first, second, last = a_ladder().rungs
+    broken = replace(first, trials=(trial(0, (), (), state="oom"),))
+    for rungs in ((second, last), (published, broken, second, last)):
+        ladder = a_ladder(*rungs)
+        found = rows(ladder)
+        assert found[-1].speed_up is not None
+        assert found[-1].speed_up.high == pytest.approx(14 / 8)
+        assert agrees(ladder, found) is True
+        told = [*speed_table(ladder, found).notes, agreement(ladder, found)]
+        assert sum("'no sharding'" in note for note in told) == 2
+        assert not any(REFERENCE in note for note in told if "oom" not in note)
+        assert any("'workshop'" in note for note in told) == (published in rungs)
+
+
+def test_columns_that_no_rung_has_are_for_machines_alone() -> None:
+    ladder = a_ladder()
+    table = speed_table(ladder, rows(ladder))
+    assert "device memory" not in table.to_markdown()
+    assert "over published" in table.to_markdown()
+    assert table.column("device_memory_mib") == [None] * 4
+    last = ladder.rungs[-1].trials[0]
+    epochs = tuple(replace(epoch, device_memory_mib=7.0) for epoch in last.epochs)
+    on_a_device = a_ladder(*ladder.rungs, rung("more", replace(last, epochs=epochs)))
+    assert "device memory" in speed_table(on_a_device, rows(on_a_device)).to_markdown()
+
+
+def test_evaluation_beside_a_checkpoint_is_explained() -> None:
+    ladder = a_ladder(*(replace(r, settings={"checkpoints": "waits"}) for r in a_ladder().rungs))
+    aside = a_ladder(*ladder.rungs[:-1], replace(ladder.rungs[-1], settings={"checkpoints": "aside"}))
+    told = [any("written meanwhile" in note for note in speed_table(one, rows(one)).notes) for one in (ladder, aside)]
+    assert told == [False, True]
 
 
 def test_equal_losses_are_checked_and_said() -> None:
@@ -61,7 +98,7 @@ def test_a_trial_that_failed_is_a_row_that_says_so() -> None:
     assert table.rows[-1][0] == "fast (oom)"
     assert table.rows[-1][1] is None
     assert any("fast: oom in repeat 1: out of | memory" in note for note in table.notes)
-    assert "out of \\| memory" in page(ladder, rows(ladder))
+    assert "out of \\| memory" in page(ladder, rows(ladder), Path())
 
 
 def test_the_folder_is_made_again_from_the_record(tmp_path: Path) -> None:

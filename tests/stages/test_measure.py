@@ -27,6 +27,7 @@ from bench.zero import Sharding, shardings
 from tests.hf.conftest import small_task
 from tests.hf.test_deepspeed import EXTENSIONS, compiled
 from tests.stages.rows import STUDY, measured
+from tests.stages.rows import row as made
 
 CONFIG: dict[str, Value] = {"learning_rate": 1e-3, "batch_size": 8, "weight_decay": 0.01}
 INPUTS = Inputs(parameters=1000, train=48, validation=16, sha256={})
@@ -236,3 +237,27 @@ def test_ctrl_c_keeps_the_rows_that_are_done(tmp_path: Path, monkeypatch: pytest
     found, folder, whole = measure_here(study, tmp_path, say=lambda words: None, task=small_task(tmp_path))
     assert not whole
     assert [row.name for row in load(folder).rows] == ["plain"] == [row.name for row in found.rows]
+
+
+def test_each_row_is_announced_before_it_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.stages import here
+
+    said: list[str] = []
+
+    def trained(task: TrainingTask, config: object, inputs: Inputs, rows: list[Sharding], **_: object) -> Iterator[Row]:
+        for sharding in rows:
+            said.append(f"{sharding.name} is trained")
+            yield made(sharding.name)
+
+    monkeypatch.setattr(here, "measure", trained)
+    monkeypatch.setattr(here, "inputs_of", lambda task: INPUTS)
+    monkeypatch.setattr(here, "build_extensions", lambda task: None)
+    study = replace(STUDY, only=("plain", "zero1"))
+    found, _, whole = measure_here(study, tmp_path, say=said.append, task=small_task(tmp_path))
+    assert whole
+    assert [row.name for row in found.rows] == ["plain", "zero1"]
+    done = "eval loss 1.0000, 100.0 samples/s, 0:10 in all"
+    assert said[-6:] == [
+        "Training plain (1 of 2) ...", "plain is trained", f"plain: {done}",
+        "Training zero1 (2 of 2) ...", "zero1 is trained", f"zero1: {done}",
+    ]  # fmt: skip

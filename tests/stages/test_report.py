@@ -66,6 +66,41 @@ def test_a_cpu_is_not_taken_for_a_gpu() -> None:
     assert "used_peak_mib" in [c.key for c in report(measured([row("plain")], GPU)).table("memory").columns]
 
 
+def test_people_see_no_column_that_is_empty_and_machines_see_all() -> None:
+    names = [s.name for s in shardings()]
+    found = measured([row(name) for name in names])
+    said = terminal(found, 80)
+    assert said.count("\nStage ") == 3, "each table in one piece"
+    markdown = report(found).to_markdown()
+    for text in (said, markdown):
+        assert "2 epochs of 6 steps" in " ".join(text.split())
+        for absent in ("Allocated", "Energy (J)", "Steps an epoch"):
+            assert absent not in text
+        assert "Nothing here counts energy." in " ".join(text.split())
+    tables = json.loads(report(found).to_json())["tables"]
+    assert tables["summary"]["rows"][0]["steps_per_epoch"] == 6
+    assert tables["memory"]["rows"][0]["allocated_peak_mib"] is None
+    assert tables["costs"]["rows"][0]["energy_j"] is None
+    header, line, *_ = report(found).to_csv().splitlines()
+    assert header == "row,train_loss,eval_loss_1,eval_loss_2,train_samples_per_s,eval_samples_per_s,steps_per_epoch"
+    assert line == "plain,1.5,2.0,1.0,100.0,300.0,6"
+
+
+def test_what_one_row_has_and_what_differs_are_columns() -> None:
+    rows = [row("plain", energy_j=7.0), row("zero1", steps_per_epoch=3, device_mib=10.0)]
+    said = report(measured(rows, GPU)).to_markdown()
+    for present in ("Energy (J)", "by NVML's count", "Allocated, peak (MiB)", "Steps an epoch"):
+        assert present in said
+    assert "2 epochs, seed 0" in said
+
+
+def test_a_row_that_did_not_fit_keeps_its_columns() -> None:
+    found = report(measured([full("plain")], GPU))
+    assert [c.key for c in found.table("summary").visible()[0]] == ["row", "train_loss", "eval_loss_1", "eval_loss_2"]
+    assert "oom" in found.to_markdown()
+    assert report(measured([], GPU)).to_markdown()
+
+
 def test_machines_get_all_of_it(nine: Stages) -> None:
     data = json.loads(report(nine).to_json())
     assert data["facts"]["recommended"] == "plain"
