@@ -135,7 +135,7 @@ probe: .venv/ready ## read this machine and say which profile it is
 	@$(BIN)/sweepmark probe $(ARGS)
 
 test: lint ## all checks and tests, as CI runs them
-	@$(call timed,tests,$(BIN)/pytest $(ARGS))
+	@$(call timed,tests,$(BIN)/pytest -n 2 --dist loadfile $(ARGS))
 
 benchmark: .venv/ready .venv-syne/ready ## how fast everything is, against the baseline and beside Syne Tune (some minutes)
 	@PATH="$(abspath $(BIN)):$$PATH" SYNE_TUNE_PYTHON=.venv-syne/bin/python \
