@@ -151,7 +151,7 @@ def trainable(
     if "max_grad_norm" in names and not recipe.applies_clipping:
         raise UserError(f"Recipe {recipe.name} does not clip gradients: search a space without max_grad_norm.")
     staged = deepspeed or "zero_stage" in names
-    for name in ("zero_stage", "optimizer", "lora_rank"):
+    for name in ("zero_stage", "optimizer"):
         if name in names and (deepspeed if name == "zero_stage" else staged):
             other = "--deepspeed" if deepspeed else "zero_stage"
             raise UserError(f"{name} cannot be searched together with {other}: leave one of them out.")

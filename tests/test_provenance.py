@@ -39,6 +39,7 @@ def test_a_strategy_of_ones_own_is_told_by_its_checksum(tmp_path: Path) -> None:
     assert own_strategy(None) == {}
 
 
+@pytest.mark.alone
 def test_collecting_is_fast_and_loads_no_framework() -> None:
     code = (
         "import sys; from bench.provenance import collect\n"

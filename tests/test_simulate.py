@@ -419,6 +419,7 @@ def test_all_forms_hold_the_same_numbers() -> None:
     assert "| asha | 100% |" in found.to_markdown()
 
 
+@pytest.mark.alone
 def test_statistics_of_many_seeds_are_quick() -> None:
     """8 strategies, 200 seeds, 10,000 resamples: seconds would be felt."""
     names = ("manual", "random", "a", "b", "c", "d", "e", "f")

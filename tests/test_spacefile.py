@@ -192,7 +192,7 @@ def test_what_the_hardware_does_not_train_is_left_out_and_said() -> None:
         (("max_grad_norm",), "workshop", False, "Recipe workshop does not clip"),
         (("zero_stage",), "qa", True, "zero_stage cannot be searched together with --deepspeed"),
         (("zero_stage", "optimizer"), "qa", False, "optimizer cannot be searched together with zero_stage"),
-        (("lora_rank",), "qa", True, "lora_rank cannot be searched together with --deepspeed"),
+        (("optimizer", "lora_rank"), "qa", True, "optimizer cannot be searched together with --deepspeed"),
     ],
 )
 def test_what_would_have_no_effect_or_cannot_be_trained_is_refused(
@@ -201,6 +201,13 @@ def test_what_would_have_no_effect_or_cannot_be_trained_is_refused(
     space = SearchSpace(tuple(Choice(name, (1,)) for name in names))
     with pytest.raises(UserError, match=told):
         trainable(space, load_profile("cpu"), load_recipe(recipe), deepspeed=deepspeed)
+
+
+@pytest.mark.parametrize("deepspeed", [True, False])
+def test_adapters_may_be_trained_under_zero(deepspeed: bool) -> None:
+    names = ("lora_rank",) if deepspeed else ("lora_rank", "zero_stage")
+    space = SearchSpace(tuple(Choice(name, (1,)) for name in names))
+    assert trainable(space, load_profile("cpu"), load_recipe("qa"), deepspeed=deepspeed) == (space, None)
 
 
 def test_the_command_lists_and_shows_them(tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ class _Run(click.Command):
 @click.option("--profile", metavar="NAME", help="Hardware profile. Default: this machine's own.")
 @training_options
 @click.option("--devices", type=click.IntRange(min=1), help="Devices to hold. Default: a node of the profile.")
-@click.option("--trials-per-device", default=1, type=click.IntRange(min=1), help="Trials that share one, up to 16.")
 @cluster_options
 @click.option("--results", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="Where runs go.")
 @click.option("--no-baseline", is_flag=True, help="Do not run the manual baseline where it is missing.")

@@ -92,6 +92,7 @@ TRAINING = (
     click.option("--final-epochs", type=click.IntRange(min=0), help="Epochs of the winner's retrain; 0 for none."),
     click.option("--metric", metavar="NAME[,NAME]", help="What is optimised, see docs/metrics.md. Default: eval_loss."),
     *SPACE,
+    click.option("--trials-per-device", default=1, type=click.IntRange(min=1), help="Trials that share one, up to 16."),
     click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the strategy; repeatable."
     ),

@@ -77,6 +77,8 @@ def prepare(
         raise UserError(
             f"--nodes is for a search under Ray, and {chosen.name} here trains each trial on one node: leave it out."
         )
+    if array is not None and options["trials_per_device"] > 1:
+        raise UserError("--trials-per-device is for a search under Ray; a task of an array has its devices to itself.")
     at_once = _at_once(array)
     own = load_site(site)
     own = replace(own, account=account or own.account, partition=partition or own.partition)

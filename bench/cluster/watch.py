@@ -258,7 +258,7 @@ def _at_once(study: Study, submitted: Submitted | None, jobs: Sequence[WatchedJo
     holding = [job for job in jobs if job.active and not job.pending]
     if submitted.newest("head") is not None:
         workers = sum(job.kind == "worker" for job in holding)
-        return workers * submitted.node_devices // study.devices_per_trial
+        return workers * submitted.node_devices // study.devices_per_trial * study.trials_per_device
     return sum(job.kind == "task" for job in holding) or None
 
 

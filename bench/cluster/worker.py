@@ -16,6 +16,7 @@ from bench.cluster.address import node_address
 from bench.cluster.guard import guard_group
 from bench.cluster.jobs import Submitted
 from bench.cluster.meeting import LOST_S, Beating, Head, Held, Meeting, poll, started_s
+from bench.engines.cores import first_cores, keep_to
 from bench.engines.ray_local import ENVIRONMENT, OBJECT_STORE_BYTES, authentication, short_temporary
 from bench.errors import UserError
 from bench.probe import probe_machine, require_profile
@@ -54,20 +55,26 @@ def work(run_folder: Path, submitted: Submitted, environ: Mapping[str, str] = os
                 f"This node shows {len(probe.gpus)} GPUs, and each of the run's needs {submitted.node_devices}: "
                 "correct gres in the site file, or submit with fewer --devices."
             )
-        return _serve(meeting, held, profile, submitted)
+        return _serve(meeting, held, profile, submitted, study.trials_per_device)
     except KeyboardInterrupt:
         return "SLURM ended it"
     finally:
         beating.leave()
 
 
-def _serve(meeting: Meeting, held: Held, profile: Profile, submitted: Submitted) -> str:
+def _serve(meeting: Meeting, held: Held, profile: Profile, submitted: Submitted, sharing: int) -> str:
     address = node_address(submitted.site)
     found = _find(meeting)
     if isinstance(found, str):
         return found
     with tempfile.TemporaryDirectory(prefix="ray-", dir=short_temporary()) as folder:
-        node = _join(found, address, Path(folder), meeting.token, held, profile)
+        cpus = held.devices * profile.cpus_per_device
+        if sharing > 1 and profile.gpu is None:
+            keep_to(first_cores(cpus))  # trials inherit it
+        node = _join(
+            found, address, Path(folder), meeting.token,
+            cpus=cpus * sharing, gpus=held.devices if profile.gpu is not None else 0, worker=held.worker,
+        )  # fmt: skip
         print(f"Joined the head at {found.address} with {held.devices} devices.", flush=True)
         last_s = time.monotonic()
 
@@ -91,7 +98,7 @@ def _serve(meeting: Meeting, held: Held, profile: Profile, submitted: Submitted)
         finally:
             _end(node)
     if reason == ANOTHER_HEAD:
-        return _serve(meeting, held, profile, submitted)
+        return _serve(meeting, held, profile, submitted, sharing)
     return reason or ""
 
 
@@ -116,11 +123,12 @@ def _find(meeting: Meeting) -> Head | str:
     return found
 
 
-def _join(head: Head, address: str, folder: Path, token: Path, held: Held, profile: Profile) -> subprocess.Popen[bytes]:
+def _join(
+    head: Head, address: str, folder: Path, token: Path, *, cpus: int, gpus: int, worker: int
+) -> subprocess.Popen[bytes]:
     ray = Path(sys.executable).with_name("ray")
-    cpus = held.devices * profile.cpus_per_device
     # SIGTERM reaches all of a job: without this a raylet would wait half a minute, SLURM's patience, for its trials.
-    environment = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "SWEEPMARK_WORKER": str(held.worker)}
+    environment = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "SWEEPMARK_WORKER": str(worker)}
     with (folder / "ray.log").open("wb") as log:
         return subprocess.Popen(
             [
@@ -129,7 +137,7 @@ def _join(head: Head, address: str, folder: Path, token: Path, held: Held, profi
                 f"--address={head.address}",
                 f"--node-ip-address={address}",
                 f"--num-cpus={cpus}",
-                f"--num-gpus={held.devices if profile.gpu is not None else 0}",
+                f"--num-gpus={gpus}",
                 f"--temp-dir={folder}",
                 f"--object-store-memory={OBJECT_STORE_BYTES}",
                 "--block",

@@ -57,7 +57,7 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
             checkpoints=checkpoints,
             copies=session.strategy.copies,
             gate=gate,
-            cores=_shared_cores(study) if task.device == "cpu" else (),
+            cores=_shared_cores(study) if task.device == "cpu" and session.venue.cluster is None else (),
         )
         with (
             _no_output(),
@@ -93,7 +93,7 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
 
 
 def _shared_cores(study: Study) -> tuple[int, ...]:
-    """The CPU cores that the study's devices are, where trials share them."""
+    """The CPU cores of this machine that the study's devices are, where trials share them."""
     if study.trials_per_device == 1:
         return ()
     return first_cores(study.devices * load_profile(study.profile).cpus_per_device)

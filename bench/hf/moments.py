@@ -106,11 +106,15 @@ def _named(model: Any) -> Tensors:
     """What training changes: parameters, each once however many names it has, and the buffers that belong to the
     model's state; where some parameters are frozen, the others alone, since the rest is the task's own."""
     parameters = dict(model.named_parameters())
-    trained = {name: weight for name, weight in parameters.items() if weight.requires_grad}
+    trained = _trained(model)
     if len(trained) < len(parameters):
         return trained
     kept = model.state_dict(keep_vars=True)
     return parameters | {name: b for name, b in model.named_buffers() if name in kept}
+
+
+def _trained(model: Any) -> Tensors:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def torch_optimiser(trainer: Any) -> Any:
@@ -176,7 +180,7 @@ def _read_zero(trainer: Any) -> tuple[Tensors, Tensors]:
 
     some = next(iter(_link(trainer).values()))
     weights, state = {}, {}
-    for name, weight in trainer.model.named_parameters():
+    for name, weight in _trained(trainer.model).items():
         shape = getattr(weight, "ds_shape", weight.shape)
         weights[name] = safe_get_full_fp32_param(weight).detach().reshape(shape).cpu().clone()
         for key, value in some.items():
@@ -190,7 +194,7 @@ def _write_zero(trainer: Any, weights: Tensors, optimiser: Tensors) -> None:
     import deepspeed
     from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
-    own = dict(trainer.model.named_parameters())
+    own = _trained(trainer.model)
     _check(own, weights)
     by_name = _by_name(optimiser)
     for flat, state in _link(trainer).items():

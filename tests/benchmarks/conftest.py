@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_benchmark.session import PerformanceRegression
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # all that are collected, of other folders too
+        if FOLDER in item.path.parents:
+            item.add_marker("alone")
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:

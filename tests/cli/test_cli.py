@@ -37,6 +37,7 @@ def test_help_is_as_recorded() -> None:
     assert "\n".join(text) == GOLDEN.read_text(), "write the new text to tests/cli/help.txt if it is meant"
 
 
+@pytest.mark.alone
 def test_help_loads_neither_torch_nor_ray_and_answers_at_once() -> None:
     """Less than 0.3 s, or less than six bare interpreters where the machine is slow."""
 

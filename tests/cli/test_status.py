@@ -429,6 +429,7 @@ def test_a_run_here_from_its_start_to_a_kill_and_a_cancellation(
         run.communicate()
 
 
+@pytest.mark.alone
 def test_commands_are_quick(tmp_path: Path) -> None:
     """Two hundred runs are listed at once."""
     for seed in range(200):

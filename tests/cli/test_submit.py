@@ -114,6 +114,8 @@ def test_trials_of_several_devices(
         (("manual", "--profile", "cpu", "--nodes", "2"), "--nodes is for a search under Ray"),
         (("asha", "--profile", "cpu", "--time", "soon"), "the time limit 'soon' is none of SLURM's"),
         (("random", "--profile", "cpu", "--array", "0"), "--array is '0'"),
+        (("random", "--profile", "cpu", "--array", "--trials-per-device", "2"), "has its devices to itself"),
+        (("manual", "--profile", "cpu", "--trials-per-device", "2"), "trains one trial after the other"),
         (("asha", "--profile", "v10"), "did you mean 'v100'"),
         (("asha", "--profile", "v100", "--devices", "9"), "--devices 9 cannot be had on each node"),
         (("asha", "--profile", "v100", "--trial-devices", "16"), "A trial cannot have 16 devices on 1 nodes of 8"),

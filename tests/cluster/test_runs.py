@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from bench.events import EpochFinished, GrantOpened
+from bench.events import EpochFinished, GrantOpened, TrialStarted
 from bench.record import Record
 from tests.cluster.runs import Campaign, ClusterRun, placed
 from tests.cluster.throwaway import Cluster
@@ -27,8 +27,13 @@ class Ended:
     record: Record
     losses: dict[tuple[str, int], float | None]
     grants: list[GrantOpened]
-    workers: set[str]
+    starts: list[TrialStarted]
+    epochs: list[EpochFinished]
     at_once: int
+
+    @property
+    def workers(self) -> set[str]:
+        return {epoch.worker.partition(" pid")[0] for epoch in self.epochs}
 
 
 def ended(run: ClusterRun, jobs: list[str], at_once: int = 0) -> Ended:
@@ -41,7 +46,8 @@ def ended(run: ClusterRun, jobs: list[str], at_once: int = 0) -> Ended:
         record=record,
         losses=run.losses(),
         grants=[event for event in events if isinstance(event, GrantOpened)],
-        workers={event.worker.partition(" pid")[0] for event in events if isinstance(event, EpochFinished)},
+        starts=[event for event in events if isinstance(event, TrialStarted)],
+        epochs=[event for event in events if isinstance(event, EpochFinished)],
         at_once=at_once,
     )
 
@@ -66,7 +72,11 @@ def search(run: ClusterRun) -> Ended:
     return ended(run, run.submit("random", *SAMPLES, "--nodes=2", "--devices=1"))
 
 
-STORIES = (serial, array, limited, search)
+def shared(run: ClusterRun) -> Ended:
+    return ended(run, run.submit("random", *SAMPLES, "--nodes=1", "--devices=1", "--trials-per-device=2"))
+
+
+STORIES = (serial, array, shared, limited, search)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +86,7 @@ def stories(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Callab
             return story(run)
 
     campaign = Campaign(
-        [{story.__name__: partial(tell, story) for story in pair} for pair in (STORIES[:2], STORIES[2:])]
+        [{story.__name__: partial(tell, story) for story in pair} for pair in (STORIES[:3], STORIES[3:])]
     )
     try:
         yield campaign.result
@@ -108,3 +118,16 @@ def test_samples_in_an_array_and_under_ray_are_the_same(stories: Callable[[str],
         "final", "worker", "worker",
     ]  # fmt: skip
     assert together.record.status == "finished"
+
+
+def test_trials_that_share_a_device_of_a_node_are_charged_their_parts_of_it(stories: Callable[[str], Ended]) -> None:
+    shared, alone = stories("shared"), stories("search")
+    assert shared.losses == alone.losses
+    assert {start.devices for start in shared.starts} == {0.5}
+    assert {start.devices for start in alone.starts} == {1}
+    second = sorted(start.at_s for start in shared.starts)[1]
+    assert second < min(epoch.at_s for epoch in shared.epochs), "two of them at once"
+    costs = shared.record.costs.search
+    assert costs.busy_device_min == pytest.approx(sum(epoch.phases.total_s for epoch in shared.epochs) / 2 / 60)
+    assert costs.allocated_device_min is not None
+    assert costs.busy_device_min < costs.allocated_device_min

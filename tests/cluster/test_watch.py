@@ -67,6 +67,18 @@ def test_a_head_without_workers_waits_for_devices(ray_run: Path) -> None:
     assert facts.condition.remedy == "resume"
 
 
+def test_trials_that_share_a_device_are_expected_to_end_sooner(tmp_path: Path) -> None:
+    left_s = []
+    for name, sharing in (("alone", 1), ("shared", 2)):
+        run = study("asha", devices=1, samples=12, trials_per_device=sharing, final_epochs=0)
+        submit(tmp_path / name, run, ("11", "head", 0), ("12", "worker", 1))
+        write(tmp_path / name, under_way(run))
+        facts = look(tmp_path / name, job("11", "RUNNING"), job("12_1", "RUNNING"))
+        assert facts.time_left_s is not None
+        left_s.append(facts.time_left_s)
+    assert left_s[0] == pytest.approx(2 * left_s[1])
+
+
 def test_a_running_run_is_charged_until_now_and_says_how_long_it_takes(ray_run: Path) -> None:
     write(ray_run, under_way(RAY))
     jobs = [job("11", "RUNNING"), job("12_1", "RUNNING", left_s=3000.0), job("13", "PENDING", "Dependency")]

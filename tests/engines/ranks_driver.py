@@ -50,7 +50,10 @@ class Watch(tune.Callback):  # type: ignore[misc]
         loss = [epoch.train_loss, epoch.eval_loss]
         self.results.append([str(trial), epoch.epoch, loss, epoch.phases.startup_s, result[WORKER]])
         self.served += [pid for pid in serving() if pid not in self.served]
-        if (str(trial), epoch.epoch) == ("0002", 2):
+
+    def on_checkpoint(self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any) -> None:
+        """Of an epoch that was reported: from now on a restart goes on from there."""
+        if not self.killed_s and (str(trial), self.results[-1][1]) == ("0002", 2):
             self.killed_s = time.monotonic()
             os.kill(self.served[-1], signal.SIGKILL)
 

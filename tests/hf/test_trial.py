@@ -24,6 +24,7 @@ CONFIG: dict[str, float | int] = {"learning_rate": 2e-3, "batch_size": 8, "weigh
 Train = Callable[..., list[EpochResult]]
 
 
+@pytest.mark.alone
 def test_phases_leave_nothing_out_but_the_callback(task: TrainingTask, tmp_path: Path) -> None:
     results: list[EpochResult] = []
     pause_s = 0.2

@@ -39,3 +39,34 @@ def test_stages_agree_with_accumulated_batches(
         found.append([*losses, told[-1].test_loss])
     assert found[1] == pytest.approx(found[0], rel=1e-5)
     assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
+@compiled
+@pytest.mark.slow
+def test_adapters_are_trained_under_zero_as_without(
+    make_task: Callable[..., TrainingTask],
+    train: Callable[..., list[EpochResult]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their checkpoints hold the adapters alone and go on to the bit."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(EXTENSIONS))
+    task = make_task(epochs=2, own_stages=True, bloom={"hidden_dropout": 0.0})
+    config: dict[str, Value] = {"learning_rate": 2e-2, "batch_size": 8, "weight_decay": 0.1, "lora_rank": 4}
+
+    def staged(stage: int, resume_from: Path | None = None) -> list[EpochResult]:
+        told = run_trial_process(
+            task, {**config, "zero_stage": stage}, folder=tmp_path / f"{stage}-{resume_from is None}",
+            resume_from=resume_from, score=False,
+        )  # fmt: skip
+        return [message for message in told if isinstance(message, EpochResult)]
+
+    plain = [(r.train_loss, r.eval_loss) for r in train(task, config)]
+    for stage in (2, 3):
+        whole = staged(stage)
+        assert [(r.train_loss, r.eval_loss) for r in whole] == [pytest.approx(pair, rel=1e-5) for pair in plain]
+    checkpoint = whole[0].checkpoint
+    assert (checkpoint / "adapter_model.safetensors").is_file()
+    assert not (checkpoint / "model.safetensors").exists()
+    (rest,) = staged(3, checkpoint)
+    assert (rest.train_loss, rest.eval_loss) == (whole[1].train_loss, whole[1].eval_loss)

@@ -34,7 +34,7 @@ def site(found: list[Found], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     api = pytest.importorskip("playwright.sync_api", reason="the site's browser tests need Playwright")
     path = shutil.which("chromium")
