@@ -1,4 +1,5 @@
-"""Two adjustments to Ray Tune 2.60 while a search runs: its decisions are seeded, and its workers are kept."""
+"""Adjustments to Ray Tune 2.60 while a search runs: its decisions are seeded, its workers kept, its callbacks not
+counted."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from ray.air._internal import usage
 from ray.air.execution._internal import actor_manager
 from ray.tune.execution import tune_controller
 from ray.tune.execution.tune_controller import TuneController
@@ -66,6 +68,18 @@ def kept_workers() -> Iterator[None]:
         tune_controller._ObjectCache = cache
         for name, original in originals.items():
             setattr(TuneController, name, original)
+
+
+@contextlib.contextmanager
+def uncounted_callbacks() -> Iterator[None]:
+    """Without the count of callbacks by class for Ray's statistics, which are switched off: before the first trial it
+    imports mlflow, wandb, comet and aim, whichever are installed."""
+    count = usage.tag_callbacks
+    usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = count
 
 
 class _KeepAll(_ObjectCache):

@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # a run is restored from its journal, not from Tune's own state
     "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "RAY_worker_niceness": "0",  # else 15: trials would yield to whatever else runs, which those of the grid do not
 }
 
 OBJECT_STORE_BYTES = 100 * 2**20

@@ -28,7 +28,7 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
     from ray import tune
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from bench.engines.ray_adjust import kept_workers, seeded_decisions
+    from bench.engines.ray_adjust import kept_workers, seeded_decisions, uncounted_callbacks
     from bench.engines.ray_journal import JournalCallback
     from bench.engines.ray_ranks import resources
     from bench.engines.ray_worker import run_trial
@@ -63,6 +63,7 @@ def search(session: Session, plan: TunePlan, past: Sequence[Event]) -> None:
             _no_output(),
             seeded_decisions(child_seed(study.seed, "search")),
             kept_workers(),
+            uncounted_callbacks(),
         ):
             tuner = tune.Tuner(
                 tune.with_resources(trainable, each),

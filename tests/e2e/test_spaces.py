@@ -28,7 +28,7 @@ choice = ["fp32", "bf16", "fp16"]
 
 
 def test_lora_is_searched_retrained_and_validated(tmp_path: Path) -> None:
-    few = ("--samples", "2", "--epochs", "1", "--final-epochs", "1", "--no-baseline")
+    few = ("--samples", "2", "--epochs", "1", "--final-epochs", "1", "--no-baseline", "--devices", "1")
     done = sweepmark("run", "--strategy", "random", "--space", "lora", *few, "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     run = events(tmp_path)
@@ -48,7 +48,8 @@ def test_a_copy_keeps_its_donors_optimiser_rank_and_precision(tmp_path: Path) ->
     (tmp_path / "mixed.toml").write_text(MIXED, encoding="utf-8")
     done = sweepmark(
         "run", "--strategy", "pbt", "--space", tmp_path / "mixed.toml", "--samples", "4", "--epochs", "2",
-        "--final-epochs", "0", "--no-baseline", "--set", "quantile_fraction=0.5", "--results", tmp_path / "results",
+        "--final-epochs", "0", "--no-baseline", "--devices", "1", "--set", "quantile_fraction=0.5",
+        "--results", tmp_path / "results",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Precision fp16, which profile cpu does not train in, is left out of the search." in done.stderr

@@ -24,6 +24,8 @@ with ray_node(cpus=1, gpus=0) as folder:
     import ray
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     print("mode", oct(stat.S_IMODE(token.stat().st_mode)), token.is_relative_to(folder))
+    nice = ray.remote(lambda: os.nice(0))
+    print("priority", "its own" if ray.get(nice.remote()) == os.nice(0) else "another")
     address = ray.get_runtime_context().gcs_address
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     other = folder / "other"
@@ -49,4 +51,5 @@ def test_who_does_not_show_the_token_is_refused() -> None:
         check=False,
     )
     said = done.stdout.splitlines()
-    assert said == ["mode 0o600 True", "without refused", "another refused", "gone True"], done.stderr[-2000:]
+    right = ["mode 0o600 True", "priority its own", "without refused", "another refused", "gone True"]
+    assert said == right, done.stderr[-2000:]
