@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from bench.events import EpochFinished, GrantOpened, TrialStarted
+from bench.events import FINAL_TRIAL, EpochFinished, GrantOpened, TrialStarted
 from bench.record import Record
 from tests.cluster.runs import Campaign, ClusterRun, placed
 from tests.cluster.throwaway import Cluster
@@ -21,7 +21,7 @@ SAMPLES = ("--epochs=2", "--final-epochs=2", "--samples=3")
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A run that came to its end: what was asked for, and what there is."""
+    """A run that came to its end: what was asked for, and what there is. `starts`, `epochs`: of the search's trials."""
 
     jobs: list[str]
     record: Record
@@ -46,8 +46,8 @@ def ended(run: ClusterRun, jobs: list[str], at_once: int = 0) -> Ended:
         record=record,
         losses=run.losses(),
         grants=[event for event in events if isinstance(event, GrantOpened)],
-        starts=[event for event in events if isinstance(event, TrialStarted)],
-        epochs=[event for event in events if isinstance(event, EpochFinished)],
+        starts=[event for event in events if isinstance(event, TrialStarted) and event.trial != FINAL_TRIAL],
+        epochs=[event for event in events if isinstance(event, EpochFinished) and event.trial != FINAL_TRIAL],
         at_once=at_once,
     )
 
