@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ class Table:
         """The cells of one column. Raises ValueError where there is none of that key."""
         index = [c.key for c in self.columns].index(key)
         return [row[index] for row in self.rows]
+
+    def without_empty(self) -> Table:
+        """For people without the columns of which no row has a value; CSV and JSON keep them."""
+        empty = {c.key for c in self.columns if self.rows and all(cell is None for cell in self.column(c.key))}
+        return replace(self, columns=tuple(replace(c, data_only=c.data_only or c.key in empty) for c in self.columns))
 
     def visible(self) -> tuple[list[Column], list[list[str]]]:
         """Columns and shown cells, without what is for machines alone."""

@@ -76,8 +76,8 @@ def ladder(
 
     Every call measures anew and keeps what it finds in a folder of its own; --show shows it again.
     """
+    from bench.files import new_folder
     from bench.probe import probe_machine, require_profile
-    from bench.speed.folder import new_folder
     from bench.speed.record import load_ladder
     from bench.speed.rungs import chosen
     from bench.speed.rungs import ladder as every

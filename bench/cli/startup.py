@@ -48,10 +48,10 @@ def startup(
     """
     from dataclasses import replace
 
+    from bench.files import new_folder
     from bench.probe import probe_machine, require_profile
     from bench.progress import counter
     from bench.provenance import collect
-    from bench.speed.folder import new_folder
     from bench.speed.starts import imports_by_package, measure_starts
     from bench.speed.startup import Startup, load_startup, write_startup
     from bench.speed.task import Asked, config_of, measured_name, task_of

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from bench.errors import UserError
+from bench.hf.moments import whole_shape
 from bench.space import Config
 
 Tensors = dict[str, torch.Tensor]
@@ -78,7 +79,7 @@ def found(model: Any) -> Lora | None:
     differ."""
     settings = {
         Lora(
-            rank=_shape(layer.lora_A[_ADAPTER].weight)[0],
+            rank=whole_shape(layer.lora_A[_ADAPTER].weight)[0],
             alpha=float(layer.scaling[_ADAPTER] * layer.r[_ADAPTER]),
             dropout=float(getattr(layer.lora_dropout[_ADAPTER], "p", 0.0)),
         )
@@ -117,11 +118,6 @@ def _layers(model: Any) -> Iterator[Any]:
     from peft.tuners.lora import LoraLayer
 
     return (module for module in model.modules() if isinstance(module, LoraLayer))
-
-
-def _shape(weight: torch.Tensor) -> tuple[int, ...]:
-    """As it is in whole, also where ZeRO-3 has split it."""
-    return tuple(getattr(weight, "ds_shape", weight.shape))
 
 
 def _linear(model: Any) -> list[str]:

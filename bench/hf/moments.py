@@ -138,12 +138,17 @@ def _check(own: Tensors, weights: Tensors) -> None:
         odd = sorted(own.keys() ^ weights.keys())[0]
         raise UserError(f"The checkpoint is of another model ({odd} is in one only): resume with its own model.")
     for name, weight in own.items():
-        shape = tuple(getattr(weight, "ds_shape", weight.shape))
+        shape = whole_shape(weight)
         if shape != tuple(weights[name].shape):
             raise UserError(
                 f"The checkpoint is of another model ({name} has the shape {tuple(weights[name].shape)} there and "
                 f"{shape} here): resume with its own model."
             )
+
+
+def whole_shape(weight: torch.Tensor) -> tuple[int, ...]:
+    """A parameter's shape, also where ZeRO-3 has split it."""
+    return tuple(getattr(weight, "ds_shape", weight.shape))
 
 
 def zero_groups(trainer: Any) -> list[list[torch.nn.Parameter]]:
@@ -181,7 +186,7 @@ def _read_zero(trainer: Any) -> tuple[Tensors, Tensors]:
     some = next(iter(_link(trainer).values()))
     weights, state = {}, {}
     for name, weight in _trained(trainer.model).items():
-        shape = getattr(weight, "ds_shape", weight.shape)
+        shape = whole_shape(weight)
         weights[name] = safe_get_full_fp32_param(weight).detach().reshape(shape).cpu().clone()
         for key, value in some.items():
             split = torch.is_tensor(value) and value.dim() > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from bench.metrics import DEFAULT, METRICS
 from bench.report.entries import Entry
@@ -19,7 +20,8 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
     said = {
         "workload": [s.workload for s in studies],
         "recipe": [s.recipe for s in studies],
-        **_spaces(studies),
+        **_where_any("space", [s.space_name for s in studies], "the workload's own"),
+        **_where_any("DeepSpeed", [s.deepspeed and PurePath(s.deepspeed).name for s in studies], "none"),
         "data": [data_name(s) for s in studies],
         "profile": [s.profile for s in studies],
         "seed": [str(n) for n in sorted(s.seed for s in studies)],
@@ -37,10 +39,9 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
     )
 
 
-def _spaces(studies: Sequence[Study]) -> dict[str, list[str]]:
-    """What the search spaces are called, where any is not the workload's own."""
-    names = [s.space_name or "the workload's own" for s in studies]
-    return {"space": names} if any(s.space_name for s in studies) else {}
+def _where_any(name: str, values: Sequence[str | None], otherwise: str) -> dict[str, list[str]]:
+    """A condition that is said where any study has it."""
+    return {name: [value or otherwise for value in values]} if any(values) else {}
 
 
 def _optimised(studies: Sequence[Study]) -> list[str]:

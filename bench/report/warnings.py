@@ -15,6 +15,7 @@ from bench.report.costs import startup_share
 from bench.report.entries import Entry
 from bench.report.keys import search_is_over
 from bench.report.wording import count, kind_of_device, listed, some
+from bench.study import Study
 from bench.workload import load_recipe
 
 SEEDS_FOR_A_CLAIM = 5
@@ -191,8 +192,7 @@ def _metric_warnings(record: Record) -> list[str]:
         found.append(f"{TRIAL_COST} holds the imports of a worker's process in the first trial of each worker.")
     if MEMORY in names and kind_of_device(str(record.study["profile"])) == "cpu":
         found.append(f"{MEMORY} holds Ray's own part of a worker's process, which the grid's processes are without.")
-    beside = int(record.study["devices"]) // int(record.study["devices_per_trial"])
-    beside *= int(record.study.get("trials_per_device", 1))
+    beside = Study.from_dict(record.study).slots
     found += [
         f"{name} was measured with up to {beside} trials beside each other, which slow each other down where they "
         "share a machine; the grid's had it to themselves (one slot, as by --devices 1, measures alone)."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.speed.folder import document_link
+from bench.speed.document import document_link
 from bench.speed.pictures import bars_svg, curves_svg
 from bench.speed.record import Ladder, write_ladder
 from bench.speed.summary import Row, rows

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.files import write_together
-from bench.speed.folder import document_link
+from bench.speed.document import document_link
 from bench.tables import Cell, Column, Table, escape_markdown
 from bench.training import FIRST_STEP
 

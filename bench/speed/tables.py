@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bench.speed.record import Ladder
 from bench.speed.rungs import PUBLISHED
 from bench.speed.summary import Row, Spread, largest_difference, reference
@@ -33,18 +31,13 @@ def speed_table(ladder: Ladder, found: list[Row]) -> Table:
         Column(key="over_published_shown", header="over published"),
         *_spread_columns("over_published"),
     )
-    cells = tuple(_cells(row) for row in found)
     return Table(
         name="ladder",
         title=f"From the published recipe to fast: {ladder.workload}, {_count(ladder.epochs, 'epoch')} a trial",
-        # What no rung has is left out, but for machines.
-        columns=tuple(
-            column if any(row[at] is not None for row in cells) else replace(column, data_only=True)
-            for at, column in enumerate(columns)
-        ),
-        rows=cells,
+        columns=columns,
+        rows=tuple(_cells(row) for row in found),
         notes=notes(ladder, found),
-    )
+    ).without_empty()
 
 
 def loss_table(ladder: Ladder, found: list[Row]) -> Table:

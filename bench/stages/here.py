@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.errors import UserError
+from bench.files import new_folder
 from bench.probe import Probe, probe_machine
 from bench.progress import clock_text, counter
 from bench.provenance import collect
 from bench.stages.measure import build_extensions, inputs_of, measure
-from bench.stages.result import FILE_NAME, SCHEMA_VERSION, Inputs, Row, Stages, StagesStudy, free_folder, save
+from bench.stages.result import FILE_NAME, FOLDER, SCHEMA_VERSION, Inputs, Row, Stages, StagesStudy, save
 from bench.stages.setup import chosen, configuration, training_task
 from bench.training import TrainingTask
 
@@ -32,27 +32,25 @@ def measure_here(
     if any(row.deepspeed for row in rows):
         say("Compiling DeepSpeed's extensions where that was not done before (up to a minute) ...")
         build_extensions(task)
-    folder = make_folder(results, study)
-    found = begin(study, inputs, probe_machine(deep=True))
-    try:
-        with (
-            counter("stages measured") as on_done,
-            TemporaryDirectory(prefix=".training-", dir=folder) as work,
-        ):
-            on_done(0, len(rows))
-            for number, sharding in enumerate(rows, 1):
-                say(begins(sharding.name, number, len(rows)))
-                for row in measure(task, configuration(study), inputs, [sharding], folder=Path(work) / "row"):
-                    found = replace(found, rows=(*found.rows, row))
-                    save(found, folder / FILE_NAME)
-                    say(told(row))
-                    on_done(len(found.rows), len(rows))
-    except KeyboardInterrupt:
-        if found.rows:
-            return found, folder, False
-        folder.rmdir()
-        raise
-    return found, folder, True
+    with new_folder(None, results / FOLDER, study.name()) as folder:
+        found = begin(study, inputs, probe_machine(deep=True))
+        try:
+            with (
+                counter("stages measured") as on_done,
+                TemporaryDirectory(prefix=".training-", dir=folder) as work,
+            ):
+                on_done(0, len(rows))
+                for number, sharding in enumerate(rows, 1):
+                    say(begins(sharding.name, number, len(rows)))
+                    for row in measure(task, configuration(study), inputs, [sharding], folder=Path(work) / "row"):
+                        found = replace(found, rows=(*found.rows, row))
+                        save(found, folder / FILE_NAME)
+                        say(told(row))
+                        on_done(len(found.rows), len(rows))
+        except KeyboardInterrupt:
+            if not found.rows:
+                raise
+    return found, folder, len(found.rows) == len(rows)
 
 
 def begin(study: StagesStudy, inputs: Inputs, probe: Probe) -> Stages:
@@ -64,16 +62,6 @@ def begin(study: StagesStudy, inputs: Inputs, probe: Probe) -> Stages:
         provenance=json.loads(json.dumps(collect() | {"probe": probe.to_dict()})),  # as it is read back
         rows=(),
     )
-
-
-def make_folder(results: Path, study: StagesStudy) -> Path:
-    """For this measurement. Raises UserError."""
-    folder = free_folder(results, study.name())
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"Cannot write in {results} ({error.strerror}): name another folder with --results.") from None
-    return folder
 
 
 def begins(name: str, number: int, of: int) -> str:

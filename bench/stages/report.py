@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bench.report.model import Report
 from bench.stages.agreement import agreement
@@ -25,7 +24,7 @@ def report(found: Stages) -> Report:
     where = f"{study.processes} {devices}" + (f" on {study.nodes} nodes" if study.nodes > 1 else "")
     return Report(
         title=f"DeepSpeed's stages: {study.workload} ({study.recipe}) on {where} of profile {study.profile}",
-        tables=tuple(map(_known, (_summary(rows, study.epochs), _memory(found), _costs(rows)))),
+        tables=tuple(t.without_empty() for t in (_summary(rows, study.epochs), _memory(found), _costs(rows))),
         warnings=_warnings(found),
         comparison=tuple(([str(agreed)] if agreed is not None else []) + list(advice.reasons)),
         csv_table="summary",
@@ -60,12 +59,6 @@ def _warnings(found: Stages) -> tuple[str, ...]:
     if missing:
         said.append(f"Not measured, since it was ended before: {', '.join(missing)}.")
     return tuple(said)
-
-
-def _known(table: Table) -> Table:
-    """For people without the columns of which no row has a value; CSV and JSON keep them."""
-    empty = {c.key for c in table.columns if table.rows and all(cell is None for cell in table.column(c.key))}
-    return replace(table, columns=tuple(replace(c, data_only=c.data_only or c.key in empty) for c in table.columns))
 
 
 def _summary(rows: Sequence[Row], epochs: int) -> Table:

@@ -203,13 +203,3 @@ def load(path: Path) -> Stages:
     if found.schema_version != SCHEMA_VERSION:
         raise UserError(f"{path} has schema_version {found.schema_version}, not {SCHEMA_VERSION}: measure again.")
     return found
-
-
-def free_folder(results: Path, name: str) -> Path:
-    """A folder for a new measurement: what was measured before is kept."""
-    parent, number = results / FOLDER, 1
-    folder = parent / name
-    while folder.exists():
-        number += 1
-        folder = parent / f"{name}-{number}"
-    return folder

@@ -13,11 +13,11 @@ from bench.cluster.meeting import poll
 from bench.cluster.scripts import options, script
 from bench.cluster.site import Site
 from bench.errors import UserError
-from bench.files import write_together
+from bench.files import new_folder, write_together
 from bench.profile import load_profile
 from bench.stages.gathering import Gathering, Plan
-from bench.stages.here import begins, make_folder, told
-from bench.stages.result import FILE_NAME, SCHEMA_VERSION, Stages, StagesStudy, save
+from bench.stages.here import begins, told
+from bench.stages.result import FILE_NAME, FOLDER, SCHEMA_VERSION, Stages, StagesStudy, save
 from bench.stages.setup import chosen
 
 MEET_S = 1800.0
@@ -38,29 +38,29 @@ def measure_on_nodes(
     """What was found and where it is kept. `wait_s`: for SLURM to start the job. Raises UserError where nothing was
     measured; rows that are done are kept however this ends, and the job does not outlive it."""
     slurm.require()
-    folder = make_folder(results.resolve(), study)
-    gathering = Gathering(folder / "job")
-    watch = _Watch(gathering, study, folder / FILE_NAME, wait_s, grace_s, say)
-    keep = False
-    try:
-        gathering.folder.mkdir()
-        job = _submit(gathering, study, results.resolve(), site)
-        say(f"Submitted job {job} for {study.nodes} {'node' if study.nodes == 1 else 'nodes'}; Ctrl-C cancels it")
+    with new_folder(None, results.resolve() / FOLDER, study.name()) as folder:
+        gathering = Gathering(folder / "job")
+        watch = _Watch(gathering, study, folder / FILE_NAME, wait_s, grace_s, say)
+        keep = False
         try:
-            poll(lambda: watch.over(job))
+            gathering.folder.mkdir()
+            job = _submit(gathering, study, results.resolve(), site)
+            say(f"Submitted job {job} for {study.nodes} {'node' if study.nodes == 1 else 'nodes'}; Ctrl-C cancels it")
+            try:
+                poll(lambda: watch.over(job))
+            finally:
+                slurm.cancel([job])
+            keep = not watch.complete
+            if watch.found is None or not watch.found.rows:
+                raise UserError(
+                    f"Nothing was measured: {watch.why()}: see {gathering.folder} for all that was printed."
+                )
+            if not watch.complete:
+                say(f"The job ended before the last row: {watch.why()}; kept: {gathering.folder}")
+            return watch.found, folder
         finally:
-            slurm.cancel([job])
-        keep = not watch.complete
-        if watch.found is None or not watch.found.rows:
-            raise UserError(f"Nothing was measured: {watch.why()}: see {gathering.folder} for all that was printed.")
-        if not watch.complete:
-            say(f"The job ended before the last row: {watch.why()}; kept: {gathering.folder}")
-        return watch.found, folder
-    finally:
-        if not keep:
-            shutil.rmtree(gathering.folder, ignore_errors=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+            if not keep:
+                shutil.rmtree(gathering.folder, ignore_errors=True)
 
 
 def _submit(gathering: Gathering, study: StagesStudy, results: Path, site: Site) -> str:

@@ -203,3 +203,13 @@ def test_many_runs_are_rows() -> None:
         # What the terminal needs at least: rows of runs are not split at 80 columns.
         assert sum(map(max, widths, headers)) + 2 * len(columns) <= 86
     assert "utilisation" in compare(runs).to_csv()
+
+
+def test_deepspeed_is_said_where_any_run_has_it() -> None:
+    plain, one, file = (
+        build_record(journal([Run(losses=[2.0, 1.0])], study("asha", deepspeed=name)))
+        for name in (None, "zero2", "mine/stage.json")
+    )
+    assert "DeepSpeed" not in " ".join(report_run(plain, None).head)
+    assert "; DeepSpeed: zero2; " in " ".join(report_run(one, None).head)
+    assert "; DeepSpeed: stage.json; " in " ".join(report_run(file, None).head)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.stages.result import FILE_NAME, free_folder, load, save
+from bench.stages.result import FILE_NAME, load, save
 from tests.stages.rows import GPU, STUDY, full, measured, row
 
 
@@ -48,9 +48,6 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_every_study_has_a_name_of_its_own_and_every_measurement_a_folder(tmp_path: Path) -> None:
+def test_every_study_has_a_name_of_its_own() -> None:
     assert STUDY.name() != replace(STUDY, epochs=3).name() != replace(STUDY, only=("plain",)).name()
     assert STUDY.name().startswith("tiny-squad-qa-cpu-1x1-s0-")
-    first = free_folder(tmp_path, "a")
-    first.mkdir(parents=True)
-    assert [first.name, free_folder(tmp_path, "a").name] == ["a", "a-2"]
