@@ -32,7 +32,7 @@ DECIMALS = 6
 TIE_DIGITS = 6
 """So many more decimals are the trial's own: two trials that round to the same number still differ."""
 LEAST_SPREAD = 1e-4
-"""Relative noise of seconds at least: where times tie exactly, Ray's HyperBandScheduler may wait for ever."""
+"""Relative noise of seconds at least: where times tie exactly, chance decides which trial a scheduler sees first."""
 LOG_LEAST_SHARE = math.log(0.5)
 """No drawn time is less than this share of the median."""
 SPREAD_OF_MEDIAN = 1.4826

@@ -6,12 +6,13 @@ SETTINGS = {"reduction_factor": Setting(3, "one in so many trials of a bracket i
 
 
 def build(request: Request) -> TunePlan:
-    from ray.tune.schedulers import HyperBandScheduler
     from ray.tune.search.basic_variant import BasicVariantGenerator
+
+    from bench.schedulers import HyperBand
 
     return TunePlan(
         search_alg=BasicVariantGenerator(random_state=request.seed),
-        scheduler=HyperBandScheduler(
+        scheduler=HyperBand(
             time_attr=TIME_ATTRIBUTE,
             metric=OBJECTIVE,
             mode="min",

@@ -12,7 +12,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
 from bench.engines.ray_worker import FAILURE, REFUSAL, RESULT, WORKER, Pointer
-from bench.engines.session import SearchStalled, Session
+from bench.engines.session import SearchStalled, Session, told_waiting
 from bench.errors import UserError
 from bench.events import (
     EpochFinished,
@@ -94,13 +94,9 @@ class JournalCallback(Callback):
         if self._waiting():
             self._progress_s = time.monotonic()
         if not self._running and time.monotonic() - self._progress_s > STALL_S:
-            waiting = [f"{t.trial_name} is {t.status.lower()}" for t in trials if not t.is_finished()]
-            names = ", ".join(waiting[:6])
+            waiting = told_waiting([trial for trial in trials if not trial.is_finished()])
             self._end_search(
-                SearchStalled(
-                    f"The search has stalled: nothing has happened for {STALL_S:.0f} s while {len(waiting)} trials "
-                    f"wait ({names})"
-                )
+                SearchStalled(f"The search has stalled: nothing has happened for {STALL_S:.0f} s ({waiting})")
             )
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench.clock import Clock
 from bench.events import (
@@ -27,10 +27,19 @@ from bench.trials import RunState, Trial
 
 TRIAL_RETRIES = 2
 """How often a trial whose process died is started again from its last checkpoint, before it counts as failed."""
+WAITING_SHOWN = 6
+"""So many trials of a search that has stalled are named."""
 
 
 class SearchStalled(Exception):
     """Trials wait for something that will not come; says which."""
+
+
+def told_waiting(trials: Sequence[Any]) -> str:
+    """What Tune's trials, of which none has ended, are doing: 0002 is paused, 0003 is saving."""
+    shown = (f"{trial} is {'saving' if trial.is_saving else trial.status.lower()}" for trial in trials[:WAITING_SHOWN])
+    more = f" and {len(trials) - WAITING_SHOWN} more" if len(trials) > WAITING_SHOWN else ""
+    return ", ".join(shown) + more
 
 
 class RayCluster(Protocol):

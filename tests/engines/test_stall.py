@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial
 
 from bench import run
 from bench.engines import raytune
@@ -20,6 +21,13 @@ from tests.builders import study
 FACTS = {"model_sha256": "m", "tokenizer_sha256": "t", "data_sha256": "d", "splits": {}, "parameters": 1}
 
 
+def tune_trial(name: str, status: str) -> Trial:
+    """One of Tune's own, in some state."""
+    trial = Trial("stub", stub=True, trial_name_creator=lambda _: name)
+    trial.status = status
+    return trial
+
+
 def test_the_callback_ends_a_search_in_which_all_trials_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.engines import ray_journal
 
@@ -27,11 +35,11 @@ def test_the_callback_ends_a_search_in_which_all_trials_wait(monkeypatch: pytest
     callback = ray_journal.JournalCallback(
         session, gate=None, model_based=None, waiting=lambda: False, discard=lambda trial: None
     )
-    waiting = SimpleNamespace(trial_name="0002", status="PAUSED", is_finished=lambda: False)
-    callback.on_step_end(1, [waiting])
+    waiting = tune_trial("0002", "PAUSED")
+    callback.on_step_end(1, [tune_trial("0001", "TERMINATED"), waiting])
     monkeypatch.setattr(ray_journal, "STALL_S", -1.0)
-    with pytest.raises(SearchStalled, match="0002 is paused") as caught:
-        callback.on_step_end(2, [waiting])
+    with pytest.raises(SearchStalled, match=r"\(0002 is paused\)$") as caught:
+        callback.on_step_end(2, [tune_trial("0001", "TERMINATED"), waiting])
     assert callback.ended_by is caught.value
 
 
@@ -43,7 +51,7 @@ def test_a_search_that_waits_for_devices_has_not_stalled() -> None:
         session, gate=None, model_based=None, waiting=lambda: True, discard=lambda trial: None
     )
     callback._progress_s -= 10 * ray_journal.STALL_S
-    callback.on_step_end(1, [SimpleNamespace(trial_name="0002", status="PENDING", is_finished=lambda: False)])
+    callback.on_step_end(1, [tune_trial("0002", "PENDING")])
     assert callback.ended_by is None
 
 

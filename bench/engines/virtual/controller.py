@@ -17,7 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, HyperBandForBOHB, TrialScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, SearchAlgorithm, Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
-from bench.engines.session import TRIAL_RETRIES, SearchStalled
+from bench.engines.session import TRIAL_RETRIES, SearchStalled, told_waiting
 from bench.engines.virtual.agenda import Agenda
 from bench.engines.virtual.cluster import Cluster, Worker
 from bench.engines.virtual.trial import Save, VirtualTrial
@@ -28,7 +28,6 @@ LEAST_PENDING = 200
 """Trials that Tune lets wait at most where nothing is learned between them; more on a cluster of many CPUs."""
 
 CONTINUE, PAUSE, STOP = TrialScheduler.CONTINUE, TrialScheduler.PAUSE, TrialScheduler.STOP
-WAITING_SHOWN = 6
 
 
 class Controller:
@@ -64,9 +63,9 @@ class Controller:
         self.waited: list[VirtualTrial] = []
         scheduler = type(plan.scheduler)
         self._first_in_first_out = quick and scheduler.choose_trial_to_run is FIFOScheduler.choose_trial_to_run
-        # Ray's own schedulers choose by what they were told and by the trials' states, and by nothing else; but one
+        # Ray's own ways to choose go by what they were told and by the trials' states, and by nothing else; but one
         # halves its brackets as it chooses: it must be asked as often as Ray asks it.
-        own = scheduler.__module__.startswith("ray.tune.schedulers.")
+        own = scheduler.choose_trial_to_run.__module__.startswith("ray.tune.schedulers.")
         self._keeps_choice = quick and own and not issubclass(scheduler, HyperBandForBOHB)
         # A save takes no time. Skipping its event changes the order of attempts alone, by which processes die.
         self._saves_at_once = quick and not work.simulation.failure_rate
@@ -159,14 +158,10 @@ class Controller:
 
     def _stall(self) -> str:
         waiting = [t for t in self._trials if not t.is_finished()]
-        shown = ", ".join(
-            f"{t.name} is {'saving' if t.is_saving else t.status.lower()}" for t in waiting[:WAITING_SHOWN]
-        )
         for_what = "a slot" if self._cluster.waiting else "the scheduler to let one go on"
-        more = f" and {len(waiting) - WAITING_SHOWN} more" if len(waiting) > WAITING_SHOWN else ""
         return (
             f"The search has stalled at {self._agenda.now_s():.0f} s: {len(waiting)} trials wait for {for_what} "
-            f"({shown}{more})"
+            f"({told_waiting(waiting)})"
         )
 
     def _ask_for_trials(self) -> None:

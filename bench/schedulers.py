@@ -1,0 +1,53 @@
+"""Ray Tune's HyperBand, mended where it would wait for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import HyperBandScheduler
+
+
+class HyperBand(HyperBandScheduler):
+    """`HyperBandScheduler` of Ray Tune 2.60 whose brackets always end.
+
+    A bracket that is over ends the trials that wait in it. Ray's passes over a trial whose checkpoint is still being
+    saved so that it can wait, which then waits for ever: two trials that end within a save of each other are enough.
+    Nor does Ray's look at a bracket again that has been halved once and then loses a trial to a failure, that loses the
+    last one it waited for, or whose trials are all beyond the next milestone, as one may be that another process took
+    up.
+    """
+
+    def _process_bracket(self, tune_controller: Any, bracket: Any) -> str:
+        with _processing(bracket):
+            action: str = super()._process_bracket(tune_controller, bracket)
+            while bracket.current_trials() and bracket.cur_iter_done() and not bracket.finished():
+                further = super()._process_bracket(tune_controller, bracket)
+                action = action if action == self.STOP else further  # what the trial that has just reported is to do
+            _stop_waiting(tune_controller, bracket)
+        return action
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_remove(tune_controller, trial)
+        bracket, _ = self._trial_info[trial]
+        if not bracket.is_being_processed:
+            with _processing(bracket):
+                _stop_waiting(tune_controller, bracket)
+
+
+@contextmanager
+def _processing(bracket: Any) -> Iterator[None]:
+    """A trial that is stopped meanwhile does not have the bracket processed once more."""
+    bracket.is_being_processed = True
+    yield
+    bracket.is_being_processed = False
+
+
+def _stop_waiting(tune_controller: Any, bracket: Any) -> None:
+    """Stop what waits, or is about to, in a bracket that is over."""
+    if bracket.finished():
+        for trial in bracket.current_trials():
+            if trial.status == Trial.PAUSED or trial.is_saving:
+                tune_controller.stop_trial(trial)
