@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 SHOWN_TRIALS = 14
 SHOWN_AFTER_S = 2.0
 LINE_EVERY_S = 5.0
-PREPARING = "Reading model and data, starting workers (about ten seconds) …"
 
 OnDone = Callable[[int, int], None]
 """Told now and then how many are done, of how many."""
@@ -68,7 +67,7 @@ class Lines:
         self._study = study
         self._unit = unit
         self._held = False
-        print(PREPARING, file=sys.stderr, flush=True)
+        print(preparing(study), file=sys.stderr, flush=True)
 
     def show(self, event: Event, state: RunState) -> None:
         line = self._line(event, state)
@@ -89,9 +88,16 @@ class Lines:
         return told(event, state, self._unit)
 
 
+def preparing(study: Study) -> str:
+    """What goes on before the first trial, and for how long."""
+    compiling = ", a minute more where DeepSpeed compiles its extension first" if study.uses_deepspeed else ""
+    return f"Reading model and data, starting workers (about ten seconds{compiling}) …"
+
+
 def intention(study: Study) -> str:
     """What a study is to do, in a few words."""
-    return f"{study.strategy}, seed {study.seed}: up to {study.samples} trials of {study.epochs} epochs"
+    trials = f"up to {study.samples} trials of {study.epochs} epochs"
+    return ", ".join((f"{study.strategy}, seed {study.seed}: {trials}", *study.particulars))
 
 
 def told(event: Event, state: RunState, unit: str) -> str | None:
@@ -129,7 +135,7 @@ class LiveTable:
         self._study = study
         self._unit = unit
         self._live = live
-        live.update(Text(PREPARING))
+        live.update(Text(preparing(study)))
 
     def show(self, event: Event, state: RunState) -> None:
         self._live.update(self._render(state))
@@ -149,7 +155,7 @@ class LiveTable:
             best = state.incumbent if state.incumbent and state.incumbent.trial == trial.trial else None
             table.add_row(*self._row(trial, best), style="bold" if best else "")
         if not trials:
-            return Text(PREPARING)
+            return Text(preparing(self._study))
         lines = [Text(f"… {hidden} earlier trials")] if hidden else []
         return Group(
             *lines, table, Text(summary(self._study, state, self._unit)), Text("Ctrl-C stops and keeps everything.")

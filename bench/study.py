@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 from bench.metrics import DEFAULT, check_metrics, study_metrics
@@ -161,6 +162,27 @@ class Study:
     def devices_of_a_trial(self) -> int | float:
         """What a trial of the search holds: whole devices, or its share of one."""
         return self.devices_per_trial if self.trials_per_device == 1 else 1 / self.trials_per_device
+
+    @property
+    def particulars(self) -> tuple[str, ...]:
+        """What most studies do not have, in words: `space lora`, `2 trials a device`, `DeepSpeed zero2`."""
+        found = {
+            f"space {self.space_name}": self.space_name,
+            f"by {' and '.join(self.metrics)}": self.metrics != DEFAULT,
+            f"{self.trials_per_device} trials a device": self.trials_per_device > 1,
+            f"DeepSpeed {self.deepspeed_name}": self.deepspeed,
+        }
+        return tuple(words for words, has in found.items() if has)
+
+    @property
+    def deepspeed_name(self) -> str | None:
+        """Of its DeepSpeed configuration, without a path."""
+        return PurePath(self.deepspeed).name if self.deepspeed else None
+
+    @property
+    def uses_deepspeed(self) -> bool:
+        """Whether DeepSpeed trains any of its trials."""
+        return self.deepspeed is not None or "zero_stage" in self.space.names
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain data, for records. What only some studies have is not in those of others."""

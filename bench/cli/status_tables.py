@@ -82,8 +82,8 @@ def headline(run: Facts, unit: str) -> str:
     parts.append(f"{_allocated(run) or 0:.2f} {unit}-min")
     if run.time_left_s is not None:
         parts.append(f"about {clock_text(run.time_left_s)} left")
-    if name := _space_name(run):
-        parts.append(f"space {name}")
+    if run.study:
+        parts += run.study.particulars
     return ", ".join(parts)
 
 
@@ -217,7 +217,9 @@ def plain(run: Facts, program: str, results: Path, *, full: bool = False) -> dic
         "written_by": {"host": run.holder.host, "process": run.holder.process} if run.holder else None,
         "jobs": [_plain_job(job) for job in run.jobs],
         "undone_tasks": list(run.undone),
-        "space_name": _space_name(run),
+        "space_name": run.study.space_name if run.study else None,
+        "deepspeed": run.study.deepspeed_name if run.study else None,
+        "trials_per_device": run.study.trials_per_device if run.study else None,
         "trial_states": [
             {
                 "trial": t.trial,
@@ -258,10 +260,6 @@ def _trials(run: Facts) -> tuple[int, int | None]:
     """Trials of the search that have ended, and that there may be (None: not known)."""
     ended = sum(t.ended for t in run.record.search_trials) if run.record else 0
     return ended, run.study.samples if run.study else None
-
-
-def _space_name(run: Facts) -> str | None:
-    return run.study.space_name if run.study else None
 
 
 def _epochs(run: Facts) -> int | None:

@@ -58,6 +58,7 @@ def submit(
     from bench.cli.baseline import missing_baseline
     from bench.cli.submitter import announce, prepare, submit_run
     from bench.cluster.submit import left, scripts
+    from bench.progress import intention
 
     for number in range(seed, seed + seeds):
         run_folder, submitted = prepare(
@@ -65,6 +66,7 @@ def submit(
             options=options | {"profile": profile, "seed": number},
         )  # fmt: skip
         if dry_run:
+            click.echo(f"# {intention(submitted.read_study())}")
             for step in left(run_folder, submitted, ()):
                 click.echo(f"# {step}")
             for path, text in scripts(run_folder, submitted).items():

@@ -115,7 +115,8 @@ def to_terminal(gate: Gate, console: Console, everything: bool) -> None:
     if table.rows:
         table.to_terminal(console)
     for sentence in sentences(gate):
-        console.print(clean(sentence), markup=False, highlight=False)
+        # A command in it can be copied out of a file or a pipe as one line.
+        console.print(clean(sentence), markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def to_json(gate: Gate) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from bench.metrics import DEFAULT, METRICS
 from bench.report.entries import Entry
@@ -21,7 +20,7 @@ def head(entries: Sequence[Entry]) -> tuple[str, ...]:
         "workload": [s.workload for s in studies],
         "recipe": [s.recipe for s in studies],
         **_where_any("space", [s.space_name for s in studies], "the workload's own"),
-        **_where_any("DeepSpeed", [s.deepspeed and PurePath(s.deepspeed).name for s in studies], "none"),
+        **_where_any("DeepSpeed", [s.deepspeed_name for s in studies], "none"),
         "data": [data_name(s) for s in studies],
         "profile": [s.profile for s in studies],
         "seed": [str(n) for n in sorted(s.seed for s in studies)],

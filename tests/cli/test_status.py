@@ -153,6 +153,19 @@ def test_a_run_in_detail(tmp_path: Path, slurm: Slurm, sweepmark: Call, capsys: 
     assert len(found["jobs"]) == 6
 
 
+def test_what_a_run_has_that_most_do_not_is_told(
+    tmp_path: Path, slurm: Slurm, sweepmark: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = study("asha", trials_per_device=2, deepspeed="mine/zero2.json", space_name="lora")
+    write(folder_of(tmp_path, of), under_way(of, ended_s=ended_s()))
+    assert sweepmark("status", "asha") == 0
+    headline = capsys.readouterr().out.splitlines()[1]
+    assert headline.endswith(", space lora, 2 trials a device, DeepSpeed zero2.json")
+    assert sweepmark("status", "asha", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [found[key] for key in ("space_name", "trials_per_device", "deepspeed")] == ["lora", 2, "zero2.json"]
+
+
 def test_watching_needs_a_terminal(tmp_path: Path, sweepmark: Call, capsys: pytest.CaptureFixture[str]) -> None:
     assert sweepmark("status", "--watch") == 2
     assert "--watch needs a terminal" in capsys.readouterr().err

@@ -204,3 +204,12 @@ def test_jobs_of_a_submit_that_is_refused_midway_are_taken_back(
     assert "no such feature" in capsys.readouterr().err
     assert (tmp_path / "cancelled").read_text().split()[-1] == "71", "a head without workers waits for nothing"
     assert not list(results.glob("runs/[!.]*"))
+
+
+def test_a_dry_run_says_what_would_be_searched_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("submit", "asha", "--profile", "v100", "--trials-per-device", "2", "--space", "lora", "--dry-run")
+    assert call(*words, "--results", tmp_path / "results", monkeypatch=monkeypatch) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "# asha, seed 0: up to 12 trials of 5 epochs, space lora, 2 trials a device"

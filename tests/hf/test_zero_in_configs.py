@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.engines import process
 from bench.engines.process import run_trial_process
+from bench.hf import deepspeed
 from bench.hyperparameters import Value
 from bench.training import EpochResult, FinalResult, TrainingTask
+from bench.zero import deepspeed_file
 from tests.hf.test_deepspeed import EXTENSIONS, compiled
 
 CONFIG: dict[str, Value] = {"learning_rate": 2e-3, "batch_size": 8, "weight_decay": 0.3, "gradient_accumulation": 4}
@@ -18,6 +22,21 @@ CONFIG: dict[str, Value] = {"learning_rate": 2e-3, "batch_size": 8, "weight_deca
 def test_such_trials_have_processes_of_their_own(make_task: Callable[..., TrainingTask]) -> None:
     assert make_task(own_stages=True).needs_own_process
     assert not make_task().needs_own_process
+
+
+@pytest.mark.parametrize(
+    ("changes", "times"), [({"own_stages": True}, 1), ({"deepspeed": deepspeed_file("zero1")}, 1), ({}, 0)]
+)
+def test_what_deepspeed_compiles_is_compiled_before_the_devices_are_held(
+    make_task: Callable[..., TrainingTask], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], times: int
+) -> None:
+    task = make_task(**changes)
+    built: list[TrainingTask] = []
+    monkeypatch.setattr(deepspeed, "build", built.append)
+    told: list[Any] = []
+    process._prepare(told.append, task)
+    assert built == [task] * times
+    assert told[0].facts["data_sha256"]
 
 
 @compiled
