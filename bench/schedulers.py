@@ -1,4 +1,4 @@
-"""Ray Tune's HyperBand, mended where it would wait for ever."""
+"""Ray Tune's HyperBand and synchronous PBT, mended where they would wait for ever."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import HyperBandScheduler
+from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
 
 
 class HyperBand(HyperBandScheduler):
@@ -51,3 +51,44 @@ def _stop_waiting(tune_controller: Any, bracket: Any) -> None:
         for trial in bracket.current_trials():
             if trial.status == Trial.PAUSED or trial.is_saving:
                 tune_controller.stop_trial(trial)
+
+
+class Population(PopulationBasedTraining):
+    """`PopulationBasedTraining` of Ray Tune 2.60, synchronous, that goes on without its dead.
+
+    Ray's waits for ever for a member that has failed for good.
+    """
+
+    _any_failed = False
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        self._any_failed = True
+        super().on_trial_error(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        return super().on_trial_result(_Survivors(tune_controller), trial, result)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        chosen = super().choose_trial_to_run(tune_controller)
+        if chosen is not None or not self._any_failed:
+            return chosen
+        live = set(_Survivors(tune_controller).get_live_trials())
+        if not live or any(trial.status != Trial.PAUSED for trial in live):
+            return None
+        # Should the one that they all waited for have died, they copy now.
+        first = next(trial for trial in tune_controller.get_trials() if trial in live)
+        self.on_trial_result(tune_controller, first, self._trial_state[first].last_result)
+        return super().choose_trial_to_run(tune_controller)
+
+
+class _Survivors:
+    """A controller without the trials that have failed for good, which Tune counts among the live ones."""
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
+
+    def get_live_trials(self) -> Iterator[Trial]:
+        return (trial for trial in self._controller.get_live_trials() if trial.status != Trial.ERROR)

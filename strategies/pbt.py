@@ -17,8 +17,9 @@ SETTINGS = {
 
 
 def build(request: Request) -> TunePlan:
-    from ray.tune.schedulers import PopulationBasedTraining
     from ray.tune.search.basic_variant import BasicVariantGenerator
+
+    from bench.schedulers import Population
 
     space = request.space
 
@@ -32,7 +33,7 @@ def build(request: Request) -> TunePlan:
     perturbed = [d for d in space.dimensions if midway(d.name)]
     return TunePlan(
         search_alg=BasicVariantGenerator(random_state=request.seed),
-        scheduler=PopulationBasedTraining(
+        scheduler=Population(
             time_attr=TIME_ATTRIBUTE,
             metric=OBJECTIVE,
             mode="min",

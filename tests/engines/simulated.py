@@ -14,7 +14,7 @@ from bench.hyperparameters import Value
 from bench.profile import Overheads, Profile, load_profile
 from bench.simulate import simulate_run
 from bench.space import Choice, LogUniform, SearchSpace
-from bench.strategy import Request, Strategy, TunePlan, load_strategy
+from bench.strategy import OBJECTIVE, TIME_ATTRIBUTE, Request, Strategy, TunePlan, load_strategy
 from bench.study import Simulation, Study
 from bench.trials import RunState
 from tests.builders import study
@@ -136,3 +136,35 @@ def simulated(
 
 def tune_strategy(name: str, build: Callable[[Request], TunePlan], *, copies: bool = False) -> Strategy:
     return Strategy(name=name, summary=name, build=build, copies=copies)
+
+
+BUDGET: dict[str, Any] = {"time_attr": TIME_ATTRIBUTE, "metric": OBJECTIVE, "mode": "min"}
+
+
+def halved_by(scheduler: Any) -> Strategy:
+    """Random search under that class of HyperBand."""
+
+    def build(request: Request) -> TunePlan:
+        from ray.tune.search import BasicVariantGenerator
+
+        made = scheduler(**BUDGET, max_t=request.epochs, stop_last_trials=True)
+        suggests = BasicVariantGenerator(random_state=request.seed)
+        return TunePlan(suggests, made, request.space.tune(), stops_at_epochs=False)
+
+    return tune_strategy("halved", build)
+
+
+def copied_by(scheduler: Any) -> Strategy:
+    """A population under that class of PBT, synchronous."""
+
+    def build(request: Request) -> TunePlan:
+        from ray.tune.search import BasicVariantGenerator
+
+        domains = request.space.tune()
+        made = scheduler(
+            **BUDGET, perturbation_interval=1, log_config=False, synch=True,
+            hyperparam_mutations={"learning_rate": domains["learning_rate"]},
+        )  # fmt: skip
+        return TunePlan(BasicVariantGenerator(random_state=request.seed), made, domains)
+
+    return tune_strategy("copied", build, copies=True)

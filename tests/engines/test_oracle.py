@@ -13,15 +13,13 @@ from bench.events import RunInterrupted
 from bench.journal import encode
 from bench.profile import Profile
 from bench.space import Choice
-from bench.strategy import OBJECTIVE, TIME_ATTRIBUTE, Request, Strategy, TunePlan, load_strategy
+from bench.strategy import Request, Strategy, TunePlan, load_strategy
 from bench.study import Study
 from tests.engines.oracle import ray_decides
-from tests.engines.simulated import profile, simulated, tune_strategy, virtual_study
+from tests.engines.simulated import BUDGET, profile, simulated, tune_strategy, virtual_study
 
 Draw = Callable[[Random], dict[str, Any] | Strategy]
 """Draws a strategy's settings, or a strategy that is none of the suite's own."""
-
-BUDGET = {"metric": OBJECTIVE, "mode": "min", "time_attr": TIME_ATTRIBUTE}
 
 
 def _asynchronous_pbt(rng: Random) -> Strategy:

@@ -1,37 +1,24 @@
-"""HyperBand's brackets always end, under Ray Tune's own controller too, where Ray's own scheduler waits for ever."""
+"""HyperBand's brackets and PBT's generations always end, under Ray Tune's own controller too, where Ray's own
+schedulers wait for ever."""
 
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 import pytest
-from ray.tune.schedulers import HyperBandScheduler, TrialScheduler
-from ray.tune.search import BasicVariantGenerator
+from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining, TrialScheduler
 
 from bench.curve_model import CurveModel
-from bench.schedulers import HyperBand
-from bench.strategy import OBJECTIVE, TIME_ATTRIBUTE, Request, Strategy, TunePlan
+from bench.events import TrialEnded, TrialReconfigured
+from bench.schedulers import HyperBand, Population
+from bench.strategy import OBJECTIVE, TIME_ATTRIBUTE, Strategy
 from tests.engines.oracle import ray_decides
-from tests.engines.simulated import CLOCKWORK, MODEL, simulated, tune_strategy, virtual_study
+from tests.engines.simulated import CLOCKWORK, MODEL, copied_by, halved_by, simulated, virtual_study
 
 TIES = (CLOCKWORK, 0.0)
 """Every epoch of every trial takes as long: many a trial is being saved as its bracket ends."""
 DEATHS = (MODEL, 0.2)
 """One epoch in five ends with its process dead."""
-
-
-def halved_by(scheduler: type[HyperBandScheduler]) -> Strategy:
-    def build(request: Request) -> TunePlan:
-        budget: dict[str, Any] = {"time_attr": TIME_ATTRIBUTE, "metric": OBJECTIVE, "mode": "min"}
-        return TunePlan(
-            BasicVariantGenerator(random_state=request.seed),
-            scheduler(**budget, max_t=request.epochs, stop_last_trials=True),
-            request.space.tune(),
-            stops_at_epochs=False,
-        )
-
-    return tune_strategy("halved", build)
 
 
 def status(strategy: Strategy, seed: int, model: CurveModel, failure_rate: float, *, quick: bool) -> str:
@@ -46,38 +33,69 @@ def status(strategy: Strategy, seed: int, model: CurveModel, failure_rate: float
     return state.status
 
 
-@pytest.mark.parametrize(("model", "failure_rate"), [TIES, DEATHS], ids=["ties", "deaths"])
-def test_a_search_by_hyperband_ends(model: CurveModel, failure_rate: float) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "model", "failure_rate"),
+    [(halved_by(HyperBand), *TIES), (halved_by(HyperBand), *DEATHS), (copied_by(Population), *DEATHS)],
+    ids=["halved-ties", "halved-deaths", "copied-deaths"],
+)
+def test_a_search_ends(strategy: Strategy, model: CurveModel, failure_rate: float) -> None:
     """A hundred searches of many shapes, in virtual time and by Ray's controller."""
-    strategy = halved_by(HyperBand)
     for seed in range(100):
         assert status(strategy, seed, model, failure_rate, quick=True) == "finished", seed
         with ray_decides():
             assert status(strategy, seed, model, failure_rate, quick=False) == "finished", seed
 
 
-@pytest.mark.parametrize(("model", "failure_rate"), [TIES, DEATHS], ids=["ties", "deaths"])
-def test_rays_own_hyperband_waits_for_ever(model: CurveModel, failure_rate: float) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "model", "failure_rate"),
+    [
+        (halved_by(HyperBandScheduler), *TIES),
+        (halved_by(HyperBandScheduler), *DEATHS),
+        (copied_by(PopulationBasedTraining), *DEATHS),
+    ],
+    ids=["halved-ties", "halved-deaths", "copied-deaths"],
+)
+def test_rays_own_waits_for_ever(strategy: Strategy, model: CurveModel, failure_rate: float) -> None:
     """Once this fails, Ray's scheduler ends by itself, and `bench.schedulers` has nothing left to do."""
-    strategy = halved_by(HyperBandScheduler)
     with ray_decides():
         found = {status(strategy, seed, model, failure_rate, quick=False) for seed in range(20)}
     assert found == {"finished", "interrupted"}
 
 
-def test_without_ties_and_failures_both_decide_alike() -> None:
+@pytest.mark.parametrize(
+    ("mended", "stock"),
+    [
+        (halved_by(HyperBand), halved_by(HyperBandScheduler)),
+        (copied_by(Population), copied_by(PopulationBasedTraining)),
+    ],
+    ids=["halved", "copied"],
+)
+def test_without_ties_and_failures_both_decide_alike(mended: Strategy, stock: Strategy) -> None:
     """What is mended changes no decision where Ray's own scheduler comes to an end."""
     same = 0
     for seed in range(40):
-        of = virtual_study(
-            halved_by(HyperBand), slots=1 + seed % 4, samples=4 + seed % 20, epochs=1 + seed % 9, seed=seed
-        )
-        mended, _ = simulated(of, halved_by(HyperBand))
-        stock, state = simulated(of, halved_by(HyperBandScheduler))
+        of = virtual_study(mended, slots=1 + seed % 4, samples=4 + seed % 20, epochs=1 + seed % 9, seed=seed)
+        told, state = simulated(of, stock)
         if state.status == "finished":
-            assert mended == stock
+            assert simulated(of, mended)[0] == told
             same += 1
     assert same > 30
+
+
+def test_a_population_goes_on_without_its_dead() -> None:
+    """Those that are left copy from each other, and are trained to the end."""
+    strategy = copied_by(Population)
+    lost = taken_over = 0
+    for seed in range(10):
+        of = virtual_study(strategy, slots=2, samples=8, epochs=6, seed=seed, failure_rate=0.3)
+        events, state = simulated(of, strategy)
+        dead = [t.trial for t in state.trials if t.state == "failed"]
+        assert {t.epochs for t in state.trials if t.trial not in dead} <= {6}
+        first = next((e.at_s for e in events if isinstance(e, TrialEnded) and e.state == "failed"), None)
+        lost += len(dead)
+        taken_over += first is not None and any(isinstance(e, TrialReconfigured) and e.at_s > first for e in events)
+    assert lost > 5
+    assert taken_over > 3
 
 
 class Waiting:

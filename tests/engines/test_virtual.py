@@ -17,6 +17,7 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray.tune.schedulers import PopulationBasedTraining
 
 from bench.events import (
     EpochFinished,
@@ -34,7 +35,7 @@ from bench.events import (
 )
 from bench.seeds import child_seed
 from bench.study import NodeLoss
-from tests.engines.simulated import CLOCKWORK, MODEL, profile, simulated, virtual_study
+from tests.engines.simulated import CLOCKWORK, MODEL, copied_by, profile, simulated, virtual_study
 
 ROOT = Path(__file__).parents[2]
 STRATEGIES = ("random", "tpe", "asha", "asha-tpe", "hyperband", "bohb", "pbt", "manual")
@@ -325,10 +326,12 @@ def test_a_spent_time_budget_ends_the_search_and_charges_what_was_lost(strategy:
 
 
 def test_a_search_that_waits_for_ever_is_told_as_stalled() -> None:
-    """Where a trial died too often, synchronous PBT waits for it."""
+    """Where a trial died too often, Ray's own synchronous PBT waits for it."""
+
+    strategy = copied_by(PopulationBasedTraining)
     for seed in range(60):
-        of = virtual_study("pbt", slots=2, samples=8, epochs=6, seed=seed, failure_rate=0.2)
-        events, state = simulated(of)
+        of = virtual_study(strategy, slots=2, samples=8, epochs=6, seed=seed, failure_rate=0.2)
+        events, state = simulated(of, strategy)
         if state.status == "interrupted":
             break
     last = events[-1]

@@ -65,7 +65,7 @@ class Controller:
         self._first_in_first_out = quick and scheduler.choose_trial_to_run is FIFOScheduler.choose_trial_to_run
         # Ray's own ways to choose go by what they were told and by the trials' states, and by nothing else; but one
         # halves its brackets as it chooses: it must be asked as often as Ray asks it.
-        own = scheduler.choose_trial_to_run.__module__.startswith("ray.tune.schedulers.")
+        own = scheduler.choose_trial_to_run.__module__.startswith(("ray.tune.schedulers.", "bench."))
         self._keeps_choice = quick and own and not issubclass(scheduler, HyperBandForBOHB)
         # A save takes no time. Skipping its event changes the order of attempts alone, by which processes die.
         self._saves_at_once = quick and not work.simulation.failure_rate
