@@ -56,26 +56,31 @@ def _stop_waiting(tune_controller: Any, bracket: Any) -> None:
 class Population(PopulationBasedTraining):
     """`PopulationBasedTraining` of Ray Tune 2.60, synchronous, that goes on without its dead.
 
-    Ray's waits for ever for a member that has failed for good.
+    Ray's waits for ever for a member that has failed for good; so it does, in a run that is gone on with, for one that
+    had failed before.
     """
 
-    _any_failed = False
+    _any_gone = False
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        self._any_failed = True
+        self._any_gone = True
         super().on_trial_error(tune_controller, trial)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        self._any_gone = True
+        super().on_trial_complete(tune_controller, trial, result)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         return super().on_trial_result(_Survivors(tune_controller), trial, result)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         chosen = super().choose_trial_to_run(tune_controller)
-        if chosen is not None or not self._any_failed:
+        if chosen is not None or not self._any_gone:
             return chosen
         live = set(_Survivors(tune_controller).get_live_trials())
         if not live or any(trial.status != Trial.PAUSED for trial in live):
             return None
-        # Should the one that they all waited for have died, they copy now.
+        # Should the one that they all waited for be gone, they copy now.
         first = next(trial for trial in tune_controller.get_trials() if trial in live)
         self.on_trial_result(tune_controller, first, self._trial_state[first].last_result)
         return super().choose_trial_to_run(tune_controller)

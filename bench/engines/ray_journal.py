@@ -144,6 +144,8 @@ class JournalCallback(Callback):
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         if self._replaying:
             self._running.pop(str(trial), None)
+            if self._session.strategy.copies and self._session.trial(str(trial)).ended:
+                self._unacknowledged = trial  # that it ended was its next result
             return
         row = self._session.trial(str(trial))
         state: State = "completed" if (row.epochs or 0) >= self._session.study.epochs else "stopped"

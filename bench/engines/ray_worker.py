@@ -82,6 +82,8 @@ def run_trial(
         if recorded is None:
             break
         epoch = recorded.epoch
+        if copies and epoch is None:  # its process died too often: it has left the population
+            return
         spent_s = at.spent_s + (epoch.phases.total_s if epoch else 0.0)
         at = Pointer(trial, at.epoch + 1, recorded.failed, spent_s)
         at.report(objectives.of(epoch, spent_s) if epoch else objectives.failed())

@@ -33,14 +33,18 @@ class Recorded:
 def recorded_results(events: Iterable[Event]) -> list[Recorded]:
     """What the scheduler and the searcher were told, in order."""
     results: list[Recorded] = []
-    configs: dict[str, Mapping[str, Value]] = {}
+    last: dict[str, EpochFinished] = {}
     for event in events:
         if isinstance(event, EpochFinished) and event.trial != FINAL_TRIAL:
-            configs[event.trial] = event.config
+            last[event.trial] = event
             failed: tuple[State, str] | None = ("nan", "its loss was not finite") if event.eval_loss is None else None
             results.append(Recorded(event.trial, event.config, event, failed))
         elif isinstance(event, TrialEnded) and event.state in ("nan", "oom", "failed", "timeout"):
-            results.append(Recorded(event.trial, configs.get(event.trial), None, (event.state, event.detail)))
+            before = last.get(event.trial)
+            if event.state == "nan" and before is not None and before.eval_loss is None:
+                continue  # its last epoch has said so
+            config = None if before is None else before.config
+            results.append(Recorded(event.trial, config, None, (event.state, event.detail)))
     return results
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from bench.events import EpochFinished, RunFinished, RunInterrupted, RunResumed, TrialStarted, WorkLost
+from bench.events import EpochFinished, RunFinished, RunInterrupted, RunResumed, TrialEnded, TrialStarted, WorkLost
 from bench.record import record_run
 from tests.e2e.driver import (
     QUICK,
@@ -22,6 +25,8 @@ from tests.e2e.driver import (
 )
 
 pytestmark = pytest.mark.slow
+WORKER = "ray::ImplicitFunc"
+"""What Ray calls the process that trains a trial."""
 
 
 def test_a_killed_grid_goes_on_with_the_trial_in_progress(tmp_path: Path) -> None:
@@ -80,3 +85,37 @@ def test_a_killed_worker_costs_an_epoch_and_no_trial(tmp_path: Path) -> None:
     assert sorted(losses(run)) == [(trial, epoch) for trial in ("0001", "0002") for epoch in (1, 2, 3, 4)]
     record = record_run(journal_path(tmp_path).parent)
     assert record.costs.search.by_phase_device_min["lost"] == pytest.approx(lost[0].busy_s / 60)
+
+
+def test_a_population_goes_on_without_a_member_that_died_thrice_also_when_resumed(tmp_path: Path) -> None:
+    small = ("--epochs", "6", "--samples", "3", "--final-epochs", "0", "--devices", "1", "--results", tmp_path)
+    process = start("run", "--strategy", "pbt", "--no-baseline", *small)
+    for times in (1, 2, 3):
+        wait_for(tmp_path, partial(_started, trial="0002", after=1, times=times))
+        (worker,) = (c for c in psutil.Process(process.pid).children(recursive=True) if c.name().startswith(WORKER))
+        worker.kill()
+    wait_for(tmp_path, lambda lines: "epoch_finished" in _kinds_after(lines, "trial_ended"))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    before = events(tmp_path)
+    assert isinstance(before[-1], RunInterrupted)
+    done = sweepmark("resume", journal_path(tmp_path).parent.name, "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = events(tmp_path)
+    ends = {e.trial: e.state for e in after if isinstance(e, TrialEnded)}
+    assert ends == {"0001": "completed", "0002": "failed", "0003": "completed"}
+    assert "0002" not in {getattr(e, "trial", None) for e in after[len(before) :]}
+    survivors = [(trial, epoch) for trial in ("0001", "0003") for epoch in range(1, 7)]
+    assert sorted(losses(after)) == sorted([*survivors, ("0002", 1)])
+
+
+def _started(lines: list[dict[str, Any]], *, trial: str, after: int, times: int) -> bool:
+    """Whether a trial has started so often after that epoch."""
+    starts = [line for line in lines if line["kind"] == "trial_started"]
+    return sum((line["trial"], line["epoch"]) == (trial, after) for line in starts) == times
+
+
+def _kinds_after(lines: list[dict[str, Any]], kind: str) -> list[str]:
+    """Of the events after the first of a kind."""
+    kinds = [line["kind"] for line in lines]
+    return kinds[kinds.index(kind) + 1 :] if kind in kinds else []

@@ -90,3 +90,15 @@ def test_the_record_of_a_journal_holds_failures_but_not_the_final_retrain() -> N
     end = next(e for e in events if isinstance(e, TrialEnded))
     failed = recorded_results([*events, replace(end, state="nan", detail="no")])[-1]
     assert (failed.failed, failed.epoch, failed.config) == (("nan", "no"), None, results[-1].config)
+
+
+def test_that_a_trial_diverged_is_one_result_not_two() -> None:
+    events = journal([Run(losses=[3.0, None], state="nan"), Run(losses=[2.0, 1.0], state="failed")])
+    results = recorded_results(events)
+    assert [(r.trial, r.epoch is None, r.failed and r.failed[0]) for r in results] == [
+        ("t0", False, None),
+        ("t0", False, "nan"),
+        ("t1", False, None),
+        ("t1", False, None),
+        ("t1", True, "failed"),
+    ]
