@@ -16,8 +16,8 @@ class HyperBand(HyperBandScheduler):
     A bracket that is over ends the trials that wait in it. Ray's passes over a trial whose checkpoint is still being
     saved so that it can wait, which then waits for ever: two trials that end within a save of each other are enough.
     Nor does Ray's look at a bracket again that has been halved once and then loses a trial to a failure, that loses the
-    last one it waited for, or whose trials are all beyond the next milestone, as one may be that another process took
-    up.
+    last one it waited for, or whose trials are all beyond its next milestone: one that a new process takes up joins the
+    newest bracket, however far it is.
     """
 
     def _process_bracket(self, tune_controller: Any, bracket: Any) -> str:

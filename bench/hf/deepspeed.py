@@ -63,7 +63,9 @@ def start(task: TrainingTask) -> None:
 
 
 def build(task: TrainingTask) -> None:
-    """Compiles what `start` would, so that no trial's start-up holds it: on a CPU one extension, else none."""
+    """Compiles what `start` would, so that no trial's start-up holds it: for a CPU one extension, else none."""
+    if task.device != "cpu":  # a head without GPUs would compile it for itself
+        return
     with _building(task):
         from deepspeed.comm.torch import build_shm_op
 

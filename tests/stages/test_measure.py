@@ -221,6 +221,15 @@ def test_without_a_compiler_deepspeed_is_refused_in_a_sentence(tmp_path: Path, m
         deepspeed.build(small_task(tmp_path))
 
 
+def test_nothing_is_compiled_for_a_gpu_where_data_are_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster's head may have neither a GPU nor a compiler."""
+    from bench.hf import deepspeed
+
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    deepspeed.build(small_task(tmp_path, device="cuda"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_ctrl_c_keeps_the_rows_that_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.stages import here
 

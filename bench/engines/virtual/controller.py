@@ -63,8 +63,8 @@ class Controller:
         self.waited: list[VirtualTrial] = []
         scheduler = type(plan.scheduler)
         self._first_in_first_out = quick and scheduler.choose_trial_to_run is FIFOScheduler.choose_trial_to_run
-        # Ray's own ways to choose go by what they were told and by the trials' states, and by nothing else; but one
-        # halves its brackets as it chooses: it must be asked as often as Ray asks it.
+        # Ray's own ways to choose, and the suite's, go by what they were told and by the trials' states, and by nothing
+        # else; but one halves its brackets as it chooses: it must be asked as often as Ray asks it.
         own = scheduler.choose_trial_to_run.__module__.startswith(("ray.tune.schedulers.", "bench."))
         self._keeps_choice = quick and own and not issubclass(scheduler, HyperBandForBOHB)
         # A save takes no time. Skipping its event changes the order of attempts alone, by which processes die.
