@@ -90,7 +90,9 @@ class Lines:
 
 def preparing(study: Study) -> str:
     """What goes on before the first trial, and for how long."""
-    compiling = ", a minute more where DeepSpeed compiles its extension first" if study.uses_deepspeed else ""
+    compiling = (
+        ", a minute more where DeepSpeed compiles its extension first" if study.deepspeed or study.own_stages else ""
+    )
     return f"Reading model and data, starting workers (about ten seconds{compiling}) …"
 
 

@@ -73,7 +73,7 @@ def training_task(study: Study, profile: Profile, cache: Path) -> TrainingTask:
         model=_absolute(study.model),
         dataset=_absolute(study.dataset),
         deepspeed=deepspeed_path(study.deepspeed).absolute() if study.deepspeed else None,
-        own_stages="zero_stage" in study.space.names,
+        own_stages=study.own_stages,
         own_processes=MEMORY in study.metrics and profile.device == "cpu",
     )
 

@@ -60,28 +60,23 @@ class Population(PopulationBasedTraining):
     had failed before.
     """
 
-    _any_gone = False
-
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        self._any_gone = True
-        super().on_trial_error(tune_controller, trial)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        self._any_gone = True
-        super().on_trial_complete(tune_controller, trial, result)
-
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         return super().on_trial_result(_Survivors(tune_controller), trial, result)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         chosen = super().choose_trial_to_run(tune_controller)
-        if chosen is not None or not self._any_gone:
+        if chosen is not None:
             return chosen
-        live = set(_Survivors(tune_controller).get_live_trials())
-        if not live or any(trial.status != Trial.PAUSED for trial in live):
+        first = None
+        for trial in tune_controller.get_trials():
+            if trial.is_finished():
+                continue
+            if trial.status != Trial.PAUSED:
+                return None
+            first = first or trial
+        if first is None:
             return None
-        # Should the one that they all waited for be gone, they copy now.
-        first = next(trial for trial in tune_controller.get_trials() if trial in live)
+        # All wait, and the one that they waited for is gone: they copy now.
         self.on_trial_result(tune_controller, first, self._trial_state[first].last_result)
         return super().choose_trial_to_run(tune_controller)
 

@@ -167,6 +167,7 @@ class Study:
     def particulars(self) -> tuple[str, ...]:
         """What most studies do not have, in words: `space lora`, `2 trials a device`, `DeepSpeed zero2`."""
         found = {
+            "simulated": self.simulation,
             f"space {self.space_name}": self.space_name,
             f"by {' and '.join(self.metrics)}": self.metrics != DEFAULT,
             f"{self.trials_per_device} trials a device": self.trials_per_device > 1,
@@ -180,9 +181,9 @@ class Study:
         return PurePath(self.deepspeed).name if self.deepspeed else None
 
     @property
-    def uses_deepspeed(self) -> bool:
-        """Whether DeepSpeed trains any of its trials."""
-        return self.deepspeed is not None or "zero_stage" in self.space.names
+    def own_stages(self) -> bool:
+        """Whether each trial's configuration names its ZeRO stage."""
+        return "zero_stage" in self.space.names
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain data, for records. What only some studies have is not in those of others."""

@@ -54,7 +54,12 @@ class TrainingTask:
     @property
     def needs_own_process(self) -> bool:
         """Whether each trial wants a process of its own; DeepSpeed leaves global state in one that it has used."""
-        return self.deepspeed is not None or self.own_stages or self.own_processes
+        return self.uses_deepspeed or self.own_processes
+
+    @property
+    def uses_deepspeed(self) -> bool:
+        """Whether DeepSpeed trains any of the trials."""
+        return self.deepspeed is not None or self.own_stages
 
 
 @dataclass(frozen=True, kw_only=True)

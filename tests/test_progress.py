@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bench.events import GrantOpened
-from bench.progress import Lines, preparing
+from bench.progress import Lines, intention, preparing
 from bench.space import Choice, SearchSpace
 from bench.trials import RunState
 from tests.builders import SPACE, study
+from tests.engines.simulated import virtual_study
 
 
 def said(devices: int, lines: Lines) -> str | None:
@@ -28,6 +29,7 @@ def test_what_a_run_has_that_most_do_not_is_said_at_its_beginning() -> None:
         "asha, seed 0: up to 12 trials of 2 epochs, space lora, by samples_per_s, 2 trials a device, "
         "DeepSpeed zero2.json, 1 device held"
     )
+    assert intention(virtual_study("asha")).endswith(" epochs, simulated")
 
 
 def test_who_waits_for_a_compiler_is_told_so() -> None:

@@ -204,7 +204,7 @@ def _prepare(send: Callable[[Any], None], task: TrainingTask) -> None:
     from bench.hf import deepspeed, hashes, load_config, prepare
 
     load_config(task)
-    if task.own_stages or task.deepspeed is not None:
+    if task.uses_deepspeed:
         deepspeed.build(task)
     prepare(task)
     send(Prepared(facts=hashes(task)))

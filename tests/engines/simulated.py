@@ -138,7 +138,8 @@ def tune_strategy(name: str, build: Callable[[Request], TunePlan], *, copies: bo
     return Strategy(name=name, summary=name, build=build, copies=copies)
 
 
-BUDGET: dict[str, Any] = {"time_attr": TIME_ATTRIBUTE, "metric": OBJECTIVE, "mode": "min"}
+JUDGED_BY: dict[str, Any] = {"time_attr": TIME_ATTRIBUTE, "metric": OBJECTIVE, "mode": "min"}
+"""What every scheduler of Tune's is told of the objective."""
 
 
 def halved_by(scheduler: Any) -> Strategy:
@@ -147,7 +148,7 @@ def halved_by(scheduler: Any) -> Strategy:
     def build(request: Request) -> TunePlan:
         from ray.tune.search import BasicVariantGenerator
 
-        made = scheduler(**BUDGET, max_t=request.epochs, stop_last_trials=True)
+        made = scheduler(**JUDGED_BY, max_t=request.epochs, stop_last_trials=True)
         suggests = BasicVariantGenerator(random_state=request.seed)
         return TunePlan(suggests, made, request.space.tune(), stops_at_epochs=False)
 
@@ -162,7 +163,7 @@ def copied_by(scheduler: Any) -> Strategy:
 
         domains = request.space.tune()
         made = scheduler(
-            **BUDGET, perturbation_interval=1, log_config=False, synch=True,
+            **JUDGED_BY, perturbation_interval=1, log_config=False, synch=True,
             hyperparam_mutations={"learning_rate": domains["learning_rate"]},
         )  # fmt: skip
         return TunePlan(BasicVariantGenerator(random_state=request.seed), made, domains)

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from bench.events import RunInterrupted
 from bench.journal import encode
 from bench.profile import Profile
 from bench.space import Choice
 from bench.strategy import Request, Strategy, TunePlan, load_strategy
 from bench.study import Study
 from tests.engines.oracle import ray_decides
-from tests.engines.simulated import BUDGET, profile, simulated, tune_strategy, virtual_study
+from tests.engines.simulated import JUDGED_BY, profile, simulated, tune_strategy, virtual_study
 
 Draw = Callable[[Random], dict[str, Any] | Strategy]
 """Draws a strategy's settings, or a strategy that is none of the suite's own."""
@@ -36,7 +35,7 @@ def _asynchronous_pbt(rng: Random) -> Strategy:
             return config | {"learning_rate": min(max(config["learning_rate"], 1e-4), 1e-2)}
 
         scheduler = PopulationBasedTraining(
-            **BUDGET, perturbation_interval=interval, quantile_fraction=fraction, hyperparam_mutations=own,
+            **JUDGED_BY, perturbation_interval=interval, quantile_fraction=fraction, hyperparam_mutations=own,
             custom_explore_fn=within_bounds, log_config=False,
         )  # fmt: skip
         return TunePlan(BasicVariantGenerator(random_state=request.seed), scheduler, domains)
@@ -56,7 +55,7 @@ def _median(rng: Random) -> Strategy:
         from ray.tune.search import BasicVariantGenerator
 
         searcher = BasicVariantGenerator(random_state=request.seed)
-        return TunePlan(searcher, MedianStoppingRule(**BUDGET, **given), request.space.tune())
+        return TunePlan(searcher, MedianStoppingRule(**JUDGED_BY, **given), request.space.tune())
 
     return tune_strategy("median", build)
 
@@ -130,21 +129,19 @@ def case(name: str, seed: int) -> tuple[Study, Strategy, Profile]:
 
 
 def told(of: Study, strategy: Strategy, on: Profile, *, quick: bool = True) -> list[str]:
-    """The journal of a run; of a stall, not what it says of itself."""
+    """The journal of a run."""
     events, _ = simulated(of, strategy, on, quick=quick)
-    return [encode(replace(e, reason="") if isinstance(e, RunInterrupted) else e) for e in events]
+    return list(map(encode, events))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_both_controllers_write_the_same_journal(name: str) -> None:
-    count = CASES.get(name, 80)
-    stalled = 0
-    for seed in range(count):
+    """None stalls, though processes die: what waits for ever is in test_schedulers."""
+    for seed in range(CASES.get(name, 80)):
         given = case(name, seed)
         light = told(*given)
         with ray_decides():
             heavy = told(*given, quick=False)
         assert light == heavy, f"case {name} {seed}"
-        stalled += '"run_interrupted"' in light[-1]
-    print(f"{name}: {count} cases, {stalled} of which stalled")
+        assert '"run_interrupted"' not in light[-1], f"case {name} {seed} stalls"

@@ -28,8 +28,7 @@ def status(strategy: Strategy, seed: int, model: CurveModel, failure_rate: float
         epochs=rng.randint(1, 9), seed=seed, failure_rate=failure_rate,
     )  # fmt: skip
     _, state = simulated(of, strategy, model=model, quick=quick)
-    unended = [t.trial for t in state.trials if not t.ended]
-    assert bool(unended) == (state.status == "interrupted")
+    assert state.status == "interrupted" or all(trial.ended for trial in state.trials)
     return state.status
 
 
@@ -47,19 +46,19 @@ def test_a_search_ends(strategy: Strategy, model: CurveModel, failure_rate: floa
 
 
 @pytest.mark.parametrize(
-    ("strategy", "model", "failure_rate"),
+    ("strategy", "model", "failure_rate", "stalled"),
     [
-        (halved_by(HyperBandScheduler), *TIES),
-        (halved_by(HyperBandScheduler), *DEATHS),
-        (copied_by(PopulationBasedTraining), *DEATHS),
+        (halved_by(HyperBandScheduler), *TIES, 75),
+        (halved_by(HyperBandScheduler), *DEATHS, 35),
+        (copied_by(PopulationBasedTraining), *DEATHS, 58),
     ],
     ids=["halved-ties", "halved-deaths", "copied-deaths"],
 )
-def test_rays_own_waits_for_ever(strategy: Strategy, model: CurveModel, failure_rate: float) -> None:
-    """Once this fails, Ray's scheduler ends by itself, and `bench.schedulers` has nothing left to do."""
+def test_rays_own_waits_for_ever(strategy: Strategy, model: CurveModel, failure_rate: float, stalled: int) -> None:
+    """The counts stand in docs/strategies.md. At none, `bench.schedulers` has nothing left to do."""
     with ray_decides():
-        found = {status(strategy, seed, model, failure_rate, quick=False) for seed in range(20)}
-    assert found == {"finished", "interrupted"}
+        found = [status(strategy, seed, model, failure_rate, quick=False) for seed in range(100)]
+    assert (found.count("interrupted"), found.count("finished")) == (stalled, 100 - stalled)
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,6 @@ def test_a_spent_time_budget_ends_the_search_and_charges_what_was_lost(strategy:
 
 def test_a_search_that_waits_for_ever_is_told_as_stalled() -> None:
     """Where a trial died too often, Ray's own synchronous PBT waits for it."""
-
     strategy = copied_by(PopulationBasedTraining)
     for seed in range(60):
         of = virtual_study(strategy, slots=2, samples=8, epochs=6, seed=seed, failure_rate=0.2)
