@@ -365,6 +365,10 @@ class RunState:
 
     def _reconfigured(self, event: TrialReconfigured) -> None:
         row = self._row(event.trial)
+        if row.history:
+            last = row.history[-1]
+            if (last.donor, last.donor_epoch, last.config) == (event.donor, event.donor_epoch, event.config):
+                return  # its process died before its next epoch, and it starts from there again
         row.history.append(
             ConfigChange(
                 at_s=event.at_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,6 +133,20 @@ def test_pbt_keeps_its_history_and_the_configuration_that_won() -> None:
     assert trial.config == {"learning_rate": 9e-5}
     assert trial.best_config == {"learning_rate": 3e-5}
     assert [(c.epoch, c.donor, c.previous["learning_rate"]) for c in trial.history] == [(1, "b", 1e-5), (2, "b", 3e-5)]
+
+
+def test_a_trial_that_dies_before_its_next_epoch_has_taken_over_once() -> None:
+    taken = TrialReconfigured(at_s=10, trial="a", donor="b", donor_epoch=1, config={"learning_rate": 3e-5})
+    again: list[Event] = [
+        TrialStarted(at_s=10, trial="a", epoch=1, devices=1),
+        WorkLost(at_s=12, trial="a", busy_s=2.0, devices=1, reason="its worker process died"),
+        replace(taken, at_s=13),
+        TrialStarted(at_s=13, trial="a", epoch=1, devices=1),
+    ]
+    begun = (created("a", 1e-5), created("b", 2e-5), TrialStarted(at_s=0, trial="a", epoch=0, devices=1))
+    trial = state_of(*begun, epoch("a", 1, 4.0, 10), taken, *again, epoch("a", 2, 3.0, 20), epochs=2).trials[0]
+    assert [(c.at_s, c.previous["learning_rate"]) for c in trial.history] == [(10, 1e-5)]
+    assert trial.config == {"learning_rate": 3e-5}
 
 
 def test_summarised_trials() -> None:
